@@ -1,0 +1,1 @@
+//! This host and trees on it: `local` and `image:<directory>`.

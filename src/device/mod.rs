@@ -1,0 +1,44 @@
+//! HOW: what a device is, wherever it is. Data in, data out, so that a call can be batched, stored in a plan, or sent.
+//!
+//! Invariant: `read`, `fetch` and `resolve` change nothing; `apply` takes [`Approved`] by value, and every function
+//! with an effect below this module takes an `Order` that only `Approved` hands out.
+
+pub mod local;
+
+use crate::error::Result;
+use crate::guard::Approved;
+use crate::model::{Answer, DeviceId, DeviceRef, DeviceRow, FileFacts, FileQuery, Job, Outcome, Query, Step, Wish};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio::io::AsyncRead;
+
+pub type Fut<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A file's facts and its bytes; the session seals them as evidence.
+pub struct Fetched {
+    pub facts: FileFacts,
+    pub bytes: Box<dyn AsyncRead + Send + Unpin>,
+}
+
+pub trait Device: Send + Sync {
+    fn id(&self) -> &DeviceId;
+
+    fn describe(&self) -> DeviceRef;
+
+    /// The device's line in `devices`.
+    fn row(&self) -> DeviceRow;
+
+    /// Whether it has such a thing; otherwise `E_UNSUPPORTED` with a hint. Asked before anything else of the guard.
+    fn supports(&self, wish: &Wish) -> Result<()>;
+
+    fn read<'a>(&'a self, query: Query, job: &'a Arc<Job>) -> Fut<'a, Result<Answer>>;
+
+    fn fetch<'a>(&'a self, file: FileQuery, job: &'a Arc<Job>) -> Fut<'a, Result<Fetched>>;
+
+    /// Looks, never touches.
+    fn resolve<'a>(&'a self, wish: &'a Wish, job: &'a Arc<Job>) -> Fut<'a, Result<Vec<Step>>>;
+
+    /// Used up by running it.
+    fn apply<'a>(&'a self, approved: Approved, job: &'a Arc<Job>) -> Fut<'a, Outcome>;
+}

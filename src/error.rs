@@ -1,0 +1,204 @@
+//! The one error that crosses module boundaries: a stable code, what was wrong with which value, and the next step.
+//!
+//! Invariant: a code's spelling and its result state never change. A message may carry text from a device: it is
+//! raw here and cleaned by `shape` on its way out, like every other text.
+
+use serde::Serialize;
+use std::fmt;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+macro_rules! codes {
+    ($($variant:ident = $text:literal => $state:ident),* $(,)?) => {
+        /// A stable reason. The spellings are part of the external contract.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum ErrorCode { $($variant),* }
+
+        impl ErrorCode {
+            pub const ALL: &[ErrorCode] = &[$(ErrorCode::$variant),*];
+
+            pub const fn as_str(self) -> &'static str {
+                match self { $(ErrorCode::$variant => $text),* }
+            }
+
+            /// The state of a result that ends with this code: `refused` was turned away before anything was tried,
+            /// `failed` was tried.
+            pub const fn state(self) -> State {
+                match self { $(ErrorCode::$variant => State::$state),* }
+            }
+
+            pub fn parse(text: &str) -> Option<ErrorCode> {
+                Self::ALL.iter().copied().find(|c| c.as_str() == text)
+            }
+        }
+    };
+}
+
+/// The state of a result object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    Completed,
+    Running,
+    PendingApproval,
+    Refused,
+    Failed,
+    Cancelled,
+    Expired,
+    Unknown,
+}
+
+impl State {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            State::Completed => "completed",
+            State::Running => "running",
+            State::PendingApproval => "pending_approval",
+            State::Refused => "refused",
+            State::Failed => "failed",
+            State::Cancelled => "cancelled",
+            State::Expired => "expired",
+            State::Unknown => "unknown",
+        }
+    }
+}
+
+codes! {
+    Access = "E_ACCESS" => Failed,
+    AmbiguousArgs = "E_AMBIGUOUS_ARGS" => Refused,
+    ApproverNotEntitled = "E_APPROVER_NOT_ENTITLED" => Refused,
+    AssuranceTooLow = "E_ASSURANCE_TOO_LOW" => Refused,
+    AuditUnavailable = "E_AUDIT_UNAVAILABLE" => Refused,
+    Backend = "E_BACKEND" => Failed,
+    BadArgs = "E_BAD_ARGS" => Refused,
+    BadCursor = "E_BAD_CURSOR" => Refused,
+    Cancelled = "E_CANCELLED" => Cancelled,
+    CheckValue = "E_CHECK_VALUE" => Refused,
+    Consumed = "E_CONSUMED" => Refused,
+    Cooldown = "E_COOLDOWN" => Refused,
+    Denied = "E_DENIED" => Refused,
+    DeviceBusy = "E_DEVICE_BUSY" => Failed,
+    DeviceOffline = "E_DEVICE_OFFLINE" => Failed,
+    DigestMismatch = "E_DIGEST_MISMATCH" => Refused,
+    DuplicatePerson = "E_DUPLICATE_PERSON" => Refused,
+    EntityDrift = "E_ENTITY_DRIFT" => Failed,
+    Exists = "E_EXISTS" => Failed,
+    Expired = "E_EXPIRED" => Expired,
+    FactorInvalid = "E_FACTOR_INVALID" => Refused,
+    FactorNotAllowed = "E_FACTOR_NOT_ALLOWED" => Refused,
+    FactorReused = "E_FACTOR_REUSED" => Refused,
+    GrantScope = "E_GRANT_SCOPE" => Refused,
+    Halted = "E_HALTED" => Refused,
+    InbandNotAccepted = "E_INBAND_NOT_ACCEPTED" => Refused,
+    Internal = "E_INTERNAL" => Failed,
+    MgmtChannel = "E_MGMT_CHANNEL" => Refused,
+    NoDevice = "E_NO_DEVICE" => Refused,
+    NoHumanChannel = "E_NO_HUMAN_CHANNEL" => Refused,
+    NoSession = "E_NO_SESSION" => Refused,
+    NotAFile = "E_NOT_A_FILE" => Failed,
+    NotFound = "E_NOT_FOUND" => Failed,
+    OutcomeUnknown = "E_OUTCOME_UNKNOWN" => Unknown,
+    PathEscape = "E_PATH_ESCAPE" => Refused,
+    PolicyChanged = "E_POLICY_CHANGED" => Refused,
+    PolicyInvalid = "E_POLICY_INVALID" => Refused,
+    Protected = "E_PROTECTED" => Refused,
+    Protocol = "E_PROTOCOL" => Refused,
+    QuorumIncomplete = "E_QUORUM_INCOMPLETE" => Refused,
+    RateLimited = "E_RATE_LIMITED" => Refused,
+    Revoked = "E_REVOKED" => Refused,
+    Scope = "E_SCOPE" => Refused,
+    ScriptDrift = "E_SCRIPT_DRIFT" => Refused,
+    ScriptNotApproved = "E_SCRIPT_NOT_APPROVED" => Refused,
+    SelfApproval = "E_SELF_APPROVAL" => Refused,
+    SelfIsolation = "E_SELF_ISOLATION" => Refused,
+    SelfTarget = "E_SELF_TARGET" => Refused,
+    SessionMismatch = "E_SESSION_MISMATCH" => Refused,
+    StateForged = "E_STATE_FORGED" => Refused,
+    StoreUnavailable = "E_STORE_UNAVAILABLE" => Refused,
+    Throttled = "E_THROTTLED" => Failed,
+    Timeout = "E_TIMEOUT" => Failed,
+    TooFast = "E_TOO_FAST" => Refused,
+    TooLarge = "E_TOO_LARGE" => Refused,
+    TooManySessions = "E_TOO_MANY_SESSIONS" => Refused,
+    Uninspectable = "E_UNINSPECTABLE" => Refused,
+    UnknownCommand = "E_UNKNOWN_COMMAND" => Refused,
+    UnsignedScript = "E_UNSIGNED_SCRIPT" => Refused,
+    Unsupported = "E_UNSUPPORTED" => Refused,
+}
+
+impl Serialize for ErrorCode {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+        s.serialize_str(self.as_str())
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A refusal or a failure, as a person or a model reads it.
+#[derive(Debug)]
+pub struct Error {
+    pub code: ErrorCode,
+    /// What was wrong with which value, of what.
+    pub message: String,
+    /// The next step.
+    pub hint: Option<String>,
+    /// Facts for programs, small; JSON text.
+    pub detail: Option<Box<serde_json::value::RawValue>>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Error { code, message: message.into(), hint: None, detail: None, source: None }
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub fn detail<T: Serialize>(mut self, detail: &T) -> Self {
+        self.detail = serde_json::value::to_raw_value(detail).ok();
+        self
+    }
+
+    pub fn source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// The code that fits a system error on a device's file or process.
+    pub fn io(what: impl fmt::Display, e: std::io::Error) -> Self {
+        use std::io::ErrorKind::*;
+        let code = match e.kind() {
+            NotFound => ErrorCode::NotFound,
+            PermissionDenied => ErrorCode::Access,
+            AlreadyExists => ErrorCode::Exists,
+            IsADirectory | NotADirectory => ErrorCode::NotAFile,
+            TimedOut => ErrorCode::Timeout,
+            StorageFull | QuotaExceeded => ErrorCode::StoreUnavailable,
+            _ => ErrorCode::Backend,
+        };
+        Error::new(code, format!("{what}: {e}")).source(e)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\n  hint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|e| e as _)
+    }
+}

@@ -1,0 +1,12 @@
+//! live-response: Live Response commands as typed tools, and a guard that asks a person first.
+//!
+//! `docs/architecture.md` is the map; every module says in its head what it is for and what it may not do.
+
+pub mod device;
+pub mod error;
+pub mod evidence;
+pub mod guard;
+pub mod model;
+pub mod nearest;
+pub mod principal;
+pub mod shape;

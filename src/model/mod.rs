@@ -1,0 +1,30 @@
+//! What can be asked of a device and what it answers, as data: queries, rows, wishes, steps, plan. No I/O.
+//!
+//! Because it is data it can be batched into one script, stored in a plan, or sent to an agent. Text that a device
+//! wrote is [`Untrusted`] or a [`DevicePath`]; both clean themselves when they are serialised.
+
+mod device;
+mod file;
+mod ids;
+mod inventory;
+mod job;
+mod path;
+mod plan;
+mod process;
+mod query;
+mod report;
+mod row;
+mod time;
+
+pub use device::*;
+pub use file::*;
+pub use ids::*;
+pub use inventory::*;
+pub use job::*;
+pub use path::*;
+pub use plan::*;
+pub use process::*;
+pub use query::*;
+pub use report::*;
+pub use row::*;
+pub use time::*;

@@ -1,0 +1,248 @@
+//! What is wanted (a wish), what exactly would be done (steps), and what came of it (an outcome).
+//!
+//! Invariant: a step is self-contained and exact. It names the entity by identity and content, so that the device can
+//! refuse it when the entity is no longer the one that a person saw.
+
+use super::{DevicePath, FileIdentity, Sha256, Timestamp, UndoId, row};
+use crate::shape::Untrusted;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The kinds of entities that `remediate` and `undo` take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EntityKind {
+    File,
+    Process,
+    Service,
+    Registry,
+    ScheduledTask,
+    Startup,
+}
+
+impl EntityKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            EntityKind::File => "file",
+            EntityKind::Process => "process",
+            EntityKind::Service => "service",
+            EntityKind::Registry => "registry",
+            EntityKind::ScheduledTask => "scheduledtask",
+            EntityKind::Startup => "startup",
+        }
+    }
+}
+
+/// Wanted, unresolved. The device resolves it into steps, read only.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Wish {
+    /// `ids` are paths (joined to the session's directory) for files and start-up items, pids for processes, names.
+    Remediate {
+        kind: EntityKind,
+        ids: Vec<String>,
+    },
+    /// An id is what `remediate` took, or an undo id.
+    Undo {
+        kind: EntityKind,
+        ids: Vec<String>,
+    },
+    Isolate {
+        selective: bool,
+    },
+    Release,
+    Run {
+        script: String,
+        parameters: Vec<String>,
+    },
+    PutFile {
+        file: String,
+        overwrite: bool,
+        keep: bool,
+    },
+    Collect {
+        output_folder: Option<DevicePath>,
+        profile: String,
+    },
+    Scan {
+        kind: String,
+        path: Option<DevicePath>,
+    },
+    DeleteScript {
+        name: String,
+    },
+    /// Content of the evidence store that is on the secret list.
+    Disclose(Disclosure),
+}
+
+impl Wish {
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Wish::Remediate { kind, .. } => match kind {
+                EntityKind::File => "remediate file",
+                EntityKind::Process => "remediate process",
+                EntityKind::Service => "remediate service",
+                EntityKind::Registry => "remediate registry",
+                EntityKind::ScheduledTask => "remediate scheduledtask",
+                EntityKind::Startup => "remediate startup",
+            },
+            Wish::Undo { kind, .. } => match kind {
+                EntityKind::File => "undo file",
+                EntityKind::Process => "undo process",
+                EntityKind::Service => "undo service",
+                EntityKind::Registry => "undo registry",
+                EntityKind::ScheduledTask => "undo scheduledtask",
+                EntityKind::Startup => "undo startup",
+            },
+            Wish::Isolate { .. } => "isolate",
+            Wish::Release => "release",
+            Wish::Run { .. } => "run",
+            Wish::PutFile { .. } => "putfile",
+            Wish::Collect { .. } => "collect",
+            Wish::Scan { .. } => "scan",
+            Wish::DeleteScript { .. } => "library delete",
+            Wish::Disclose(_) => "evidence",
+        }
+    }
+}
+
+/// A slice of a sealed file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Disclosure {
+    pub sha256: Sha256,
+    /// Why it is on the secret list.
+    pub secret: String,
+    pub entry: Option<String>,
+    pub offset: u64,
+    pub length: u64,
+    /// `text`, `strings` or `hex`.
+    pub r#as: String,
+    pub r#match: Option<String>,
+}
+
+/// A file as it was when the plan was made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileTarget {
+    /// Absolute.
+    pub path: DevicePath,
+    pub identity: FileIdentity,
+    pub size_bytes: u64,
+    pub sha256: Sha256,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub modified: Timestamp,
+    /// Hard links; more than one means that the bytes stay reachable.
+    pub links: u64,
+    /// The package that owns it unmodified, where one does.
+    pub package: Option<String>,
+}
+
+/// A process as it was when the plan was made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessTarget {
+    pub pid: u32,
+    /// Clock ticks since boot, field 22 of `/proc/PID/stat`: with the pid and the boot it names one process for ever.
+    pub start_ticks: u64,
+    pub boot_id: String,
+    pub started: Timestamp,
+    pub name: String,
+    pub user: String,
+    pub command_line: String,
+    /// Where its image lies; `None` where it has none (deleted, memfd).
+    pub image: Option<DevicePath>,
+    pub image_identity: FileIdentity,
+    pub image_sha256: Sha256,
+    pub image_size: u64,
+}
+
+/// One exact thing to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Step {
+    /// Moves a file into quarantine: content, metadata and position are kept for `undo`.
+    Quarantine { file: FileTarget },
+    /// Stops a process. `keep_image`: its image has no name any more, so a copy goes into quarantine first.
+    Stop { process: ProcessTarget, keep_image: bool },
+    /// Puts a quarantined file back where it was.
+    Restore { undo_id: UndoId, path: DevicePath, size_bytes: u64, sha256: Sha256, mode: u32, uid: u32, gid: u32 },
+    /// Shows a slice of sealed content to the requester.
+    Disclose { slice: Disclosure },
+}
+
+impl Step {
+    /// Whether `undo` reverses it, so that the person's code is the only line to give. A disclosure is not undone.
+    pub const fn is_reversible(&self) -> bool {
+        match self {
+            Step::Quarantine { .. } | Step::Restore { .. } | Step::Stop { .. } => true,
+            Step::Disclose { .. } => false,
+        }
+    }
+}
+
+/// What `remediate list` shows, and one row a step of an approved `remediate` or `undo`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemediatedQuery {
+    pub kind: Option<EntityKind>,
+}
+
+row! {
+    #[derive(Deserialize)]
+    pub struct Remediated {
+        /// `file`, `process`, …
+        pub r#type: String,
+        /// What was named: a path, a pid.
+        pub id: Untrusted,
+        /// `quarantined`, `stopped`, `restored`, `image_kept`, `not_done`; in `remediate list` the state now.
+        pub outcome: String,
+        /// What `undo` takes, besides the path.
+        pub undo_id: Option<UndoId>,
+        pub path: Option<DevicePath>,
+        pub sha256: Option<Sha256>,
+        pub size_bytes: Option<u64>,
+        pub at: Option<Timestamp>,
+        pub request_id: Option<super::RequestId>,
+        pub note: Option<Untrusted>,
+    }
+}
+
+/// Whether an independent read afterwards saw the wanted state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Verified {
+    Yes,
+    No,
+    Unknown,
+}
+
+/// What came of an approved plan: rows for the steps that were done, and how it ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    pub rows: Vec<Remediated>,
+    pub verified: Verified,
+    pub end: End,
+    pub warnings: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    Done,
+    /// The entity of a step is not the one that was approved; nothing was done to it, and later steps did not run.
+    Drift {
+        step: usize,
+        message: String,
+    },
+    /// A code of `ErrorCode` and why.
+    Failed {
+        code: String,
+        message: String,
+    },
+    /// It may have happened.
+    Unknown {
+        message: String,
+    },
+}
