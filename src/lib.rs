@@ -2,11 +2,21 @@
 //!
 //! `docs/architecture.md` is the map; every module says in its head what it is for and what it may not do.
 
+pub mod audit;
+pub mod cli;
+pub mod commands;
+pub mod config;
 pub mod device;
+pub mod dispatcher;
 pub mod error;
 pub mod evidence;
+pub mod front;
 pub mod guard;
 pub mod model;
 pub mod nearest;
 pub mod principal;
+pub mod private;
+pub mod registry;
+pub mod session;
 pub mod shape;
+pub mod trace;

@@ -1,1 +1,5 @@
-fn main() {}
+//! argv → cli; nothing else.
+
+fn main() -> std::process::ExitCode {
+    live_response::cli::run()
+}

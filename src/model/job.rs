@@ -13,6 +13,7 @@ pub struct Job {
     total: AtomicU64,
     unit: AtomicU8,
     warnings: Mutex<Vec<String>>,
+    wake: tokio::sync::Notify,
 }
 
 /// What a job counts.
@@ -26,6 +27,18 @@ pub enum Unit {
 impl Job {
     pub fn cancel(&self) {
         self.cancelled.store(true, Relaxed);
+        self.wake.notify_waiters();
+    }
+
+    /// Ends once the work is to stop: for who waits on something that cannot look at [`Job::check`].
+    pub async fn stopped(&self) {
+        loop {
+            let woken = self.wake.notified();
+            if self.is_cancelled() {
+                return;
+            }
+            woken.await;
+        }
     }
 
     /// Cancels because the command's time limit has passed.

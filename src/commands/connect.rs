@@ -1,0 +1,59 @@
+//! `connect`: opens a session on a device.
+
+use crate::error::{Error, ErrorCode, Result};
+use crate::model::{Arrival, DeviceRef, SessionId};
+use crate::registry::{Command, Context, Effect, Object, Reply, Spec};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub struct Connect;
+
+const MAX_COMMENT: usize = 200;
+
+/// Opens a session on a device; do this first. Later calls use the newest session.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Args {
+    /// Id or name; default local; image:DIR for a mounted image
+    #[serde(default = "local")]
+    device: String,
+    /// Case number, kept in custody records
+    comment: Option<String>,
+}
+
+fn local() -> String {
+    "local".into()
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct Connected {
+    session: SessionId,
+    device: DeviceRef,
+    #[serde(flatten)]
+    arrival: Arrival,
+}
+
+impl Command for Connect {
+    const SPEC: Spec = Spec {
+        name: "connect",
+        title: "Connect",
+        session: false,
+        effect: Effect::Read,
+        positional: &["device"],
+        examples: &[
+            ("connect", "{}"),
+            ("connect local -comment INC-1", r#"{"device":"local","comment":"INC-1"}"#),
+        ],
+        ..Spec::READ
+    };
+    type Args = Args;
+    type Output = Object<Connected>;
+
+    async fn run(args: Args, cx: &Context<'_>) -> Result<Reply<Self::Output>> {
+        if args.comment.as_ref().is_some_and(|c| c.chars().count() > MAX_COMMENT || c.contains(['\n', '\r'])) {
+            return Err(Error::new(ErrorCode::BadArgs, "connect: a comment is one line of at most 200 characters"));
+        }
+        let (session, arrival) = cx.connect(&args.device, args.comment).await?;
+        Ok(Reply::Done(Object(Connected { session: session.id.clone(), device: session.device.describe(), arrival })))
+    }
+}

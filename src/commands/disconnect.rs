@@ -1,0 +1,41 @@
+//! `disconnect`: closes a session.
+
+use crate::error::Result;
+use crate::model::SessionId;
+use crate::registry::{Command, Context, Object, Reply, Spec};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub struct Disconnect;
+
+/// Closes a session; its pending requests are cancelled.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Args {
+    /// Default: your newest session
+    session: Option<SessionId>,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct Disconnected {
+    session: SessionId,
+    /// Requests that were taken back.
+    cancelled_requests: usize,
+}
+
+impl Command for Disconnect {
+    const SPEC: Spec = Spec {
+        name: "disconnect",
+        title: "Disconnect",
+        positional: &["session"],
+        examples: &[("disconnect s-0123456789ab", r#"{"session":"s-0123456789ab"}"#)],
+        ..Spec::SESSION
+    };
+    type Args = Args;
+    type Output = Object<Disconnected>;
+
+    async fn run(args: Args, cx: &Context<'_>) -> Result<Reply<Self::Output>> {
+        let (session, cancelled_requests) = cx.disconnect(args.session.as_ref()).await?;
+        Ok(Reply::Done(Object(Disconnected { session, cancelled_requests })))
+    }
+}

@@ -1,0 +1,245 @@
+//! All that a command can do: ask a device, propose a change, and look after its caller's own sessions and jobs.
+//!
+//! Invariant: the fields are private. A command reaches no device, no guard and no store but through these methods.
+
+use super::{Common, Reply, Spec};
+use crate::device::Device;
+use crate::error::{Error, ErrorCode, Result};
+use crate::evidence::{Custody, Sealed, Store};
+use crate::guard::{Admission, Guard, Intent};
+use crate::model::{
+    Arrival, ArrivalQuery, Ask, CommandId, DevicePath, DeviceRow, Disclosure, EnterQuery, FileQuery, Job, SessionId, Wish,
+};
+use crate::principal::{Principal, Transport};
+use crate::session::{ConnectionId, Session, SessionManager};
+use crate::shape::Wanted;
+use std::sync::Arc;
+
+/// What lives as long as the process: the guard, the sessions, the evidence.
+pub struct Core {
+    pub guard: Arc<Guard>,
+    pub sessions: SessionManager,
+    pub evidence: Arc<Store>,
+}
+
+impl Core {
+    /// Runs guard work where it may block on a lock or a disk.
+    pub async fn guard<T: Send + 'static>(&self, work: impl FnOnce(&Guard) -> T + Send + 'static) -> Result<T> {
+        let guard = self.guard.clone();
+        blocking(move || work(&guard)).await
+    }
+}
+
+/// Blocking work of our own stores, off the async threads.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| Error::new(ErrorCode::Internal, "the work broke off").source(e))
+}
+
+/// Who calls, and what of.
+pub struct Call {
+    pub command_id: CommandId,
+    pub principal: Principal,
+    pub transport: Transport,
+    pub connection: ConnectionId,
+    pub claimed: Option<String>,
+    pub spec: &'static Spec,
+    pub common: Common,
+    /// The tool's own arguments as they were sent, for the intent.
+    pub args: String,
+}
+
+pub struct Context<'a> {
+    core: &'a Arc<Core>,
+    call: &'a Call,
+    session: Option<&'a Arc<Session>>,
+    job: &'a Arc<Job>,
+    tools: &'static [&'static dyn super::Tool],
+}
+
+impl<'a> Context<'a> {
+    pub fn new(
+        core: &'a Arc<Core>,
+        call: &'a Call,
+        session: Option<&'a Arc<Session>>,
+        job: &'a Arc<Job>,
+        tools: &'static [&'static dyn super::Tool],
+    ) -> Self {
+        Context { core, call, session, job, tools }
+    }
+
+    /// All commands there are.
+    pub fn tools(&self) -> &'static [&'static dyn super::Tool] {
+        self.tools
+    }
+
+    /// What the caller wants of a listing, for costly columns.
+    pub fn wanted(&self) -> &Wanted {
+        &self.call.common.wanted
+    }
+
+    pub fn warn(&self, text: impl Into<String>) {
+        self.job.warn(text);
+    }
+
+    fn session(&self) -> Result<&'a Arc<Session>> {
+        self.session.ok_or_else(|| Error::new(ErrorCode::NoSession, "this command runs in a session").hint("connect first"))
+    }
+
+    fn device(&self) -> Result<&'a Arc<dyn Device>> {
+        Ok(&self.session()?.device)
+    }
+
+    /// A path of the arguments as the device knows it, below the session's directory.
+    pub fn path(&self, path: &DevicePath) -> Result<DevicePath> {
+        Ok(self.session()?.directory().join(path))
+    }
+
+    pub fn directory(&self) -> Result<DevicePath> {
+        Ok(self.session()?.directory())
+    }
+
+    /// Asks the device.
+    pub async fn read<Q: Ask>(&self, question: Q) -> Result<Q::Answer> {
+        Q::pick(self.device()?.read(question.query(), self.job).await?)
+    }
+
+    /// Proposes a change: resolved on the device, then a person is asked.
+    pub async fn propose<T>(&self, wish: Wish) -> Result<Reply<T>> {
+        let device = self.device()?;
+        device.supports(&wish)?;
+        let intent = self.intent(device.as_ref());
+        if let Some(pending) = self.admit(&intent).await? {
+            return Ok(pending);
+        }
+        let steps = device.resolve(&wish, self.job).await?;
+        self.job.check()?;
+        let view = self.core.guard(move |g| g.submit(intent, steps)).await??;
+        Ok(Reply::Pending(Box::new(view)))
+    }
+
+    async fn admit<T>(&self, intent: &Intent) -> Result<Option<Reply<T>>> {
+        let intent = intent.clone();
+        Ok(match self.core.guard(move |g| g.admit(&intent)).await?? {
+            Admission::Go => None,
+            Admission::Pending(view) => Some(Reply::Pending(view)),
+        })
+    }
+
+    fn intent(&self, device: &dyn Device) -> Intent {
+        let call = self.call;
+        Intent {
+            by: call.principal.clone(),
+            transport: call.transport,
+            claimed: call.claimed.clone(),
+            command_id: call.command_id.clone(),
+            session: self.session.map(|s| s.id.clone()),
+            device: device.id().clone(),
+            device_name: device.describe().name.clean().into_owned(),
+            command: call.spec.name,
+            args: call.args.clone(),
+            reason: call.common.reason.clone(),
+        }
+    }
+
+    /// Opens a session; it becomes the caller's newest.
+    pub async fn connect(&self, device: &str, comment: Option<String>) -> Result<(Arc<Session>, Arrival)> {
+        let sessions = &self.core.sessions;
+        sessions.check_room(&self.call.principal)?;
+        let device = sessions.devices.open(device)?;
+        let asked = ArrivalQuery::default().query();
+        let arrival = ArrivalQuery::pick(device.read(asked, self.job).await?)?;
+        let session = sessions.open(
+            device,
+            &self.call.principal,
+            self.call.connection,
+            comment,
+            arrival.current_directory.clone(),
+        )?;
+        Ok((session, arrival))
+    }
+
+    /// Closes a session; what it has pending is cancelled, what runs in it is stopped.
+    pub async fn disconnect(&self, id: Option<&SessionId>) -> Result<(SessionId, usize)> {
+        let session = self.core.sessions.find(id, &self.call.principal, self.call.connection)?;
+        let id = session.id.clone();
+        self.core.sessions.close(&id);
+        for entry in self.core.sessions.jobs.running() {
+            if entry.session.as_ref() == Some(&id) && entry.command_id != self.call.command_id {
+                entry.job.cancel();
+            }
+        }
+        let (by, closed) = (self.call.principal.clone(), id.clone());
+        let cancelled = self.core.guard(move |g| g.end_session(&closed, &by)).await??;
+        Ok((id, cancelled))
+    }
+
+    /// Changes the session's directory.
+    pub async fn enter(&self, path: &DevicePath) -> Result<DevicePath> {
+        let entered = self.read(EnterQuery { path: self.path(path)? }).await?;
+        self.session()?.enter(entered.clone());
+        Ok(entered)
+    }
+
+    /// What can be connected to, with group and tier.
+    pub async fn devices(&self) -> Result<Vec<DeviceRow>> {
+        let mut rows = self.core.sessions.devices.rows();
+        for row in &mut rows {
+            let id = row.id.clone();
+            (row.group, row.tier) = self.core.guard(move |g| g.place(&id)).await?;
+        }
+        Ok(rows)
+    }
+
+    /// Seals a file of the device into the evidence store.
+    pub async fn seal(&self, path: DevicePath) -> Result<Sealed> {
+        let session = self.session()?;
+        let fetched = session.device.fetch(FileQuery { path }, self.job).await?;
+        let custody = Custody {
+            device: session.device.id().clone(),
+            device_name: session.device.describe().name,
+            session: session.id.clone(),
+            command_id: self.call.command_id.clone(),
+            principal: self.call.principal.clone(),
+            comment: session.comment.clone(),
+        };
+        self.core.evidence.seal(fetched.facts, fetched.bytes, custody, self.job).await
+    }
+
+    pub fn evidence(&self) -> &Arc<Store> {
+        &self.core.evidence
+    }
+
+    /// Whether content that was collected from `device` is shown only after a person's yes.
+    pub async fn must_ask(&self, device: crate::model::DeviceId, secret: Option<String>) -> Result<bool> {
+        self.core.guard(move |g| g.must_ask(&device, secret.as_deref())).await
+    }
+
+    /// Asks a person to show a slice of sealed content.
+    pub async fn disclose<T>(&self, device: Arc<dyn Device>, slice: Disclosure) -> Result<Reply<T>> {
+        let intent = self.intent(device.as_ref());
+        if let Some(pending) = self.admit(&intent).await? {
+            return Ok(pending);
+        }
+        let steps = vec![crate::model::Step::Disclose { slice }];
+        let view = self.core.guard(move |g| g.submit(intent, steps)).await??;
+        Ok(Reply::Pending(Box::new(view)))
+    }
+
+    pub fn open_device(&self, id: &str) -> Result<Arc<dyn Device>> {
+        self.core.sessions.devices.open(id)
+    }
+
+    pub fn principal(&self) -> &Principal {
+        &self.call.principal
+    }
+
+    pub(super) fn core(&self) -> &'a Arc<Core> {
+        self.core
+    }
+
+    pub(super) fn command_id(&self) -> &CommandId {
+        &self.call.command_id
+    }
+}

@@ -1,0 +1,20 @@
+//! What a command is, and everything that follows from its one definition: JSON and console parsing, schemas, help,
+//! documents. Knows no command by name.
+
+mod args;
+pub mod console;
+mod context;
+mod follow;
+mod help;
+mod output;
+mod schema;
+mod spec;
+
+pub use args::{Common, split};
+pub use context::{Call, Context, Core, blocking};
+pub use follow::{Followed, JobRow, request_result};
+pub(crate) use follow::running;
+pub use help::{command_help, command_table, console_spec};
+pub use output::{Body, ListingOr, Object, Output};
+pub use schema::{input_schema, open_rpc, output_schema};
+pub use spec::{Command, Effect, Erased, Reply, Spec, Tool};

@@ -1,0 +1,237 @@
+//! The session manager: sessions on devices, limits, jobs, transcript, and the dispatch of what was approved.
+//!
+//! Invariants: a session is its principal's own and unknown to all others; [`SessionManager::dispatch`] takes
+//! `Approved` by value and is the only gated entry. Never names a command.
+
+mod jobs;
+
+pub use jobs::{JobEntry, JobTable};
+
+use crate::config::Limits;
+use crate::device::{Device, Devices};
+use crate::error::{Error, ErrorCode, Result};
+use crate::guard::Approved;
+use crate::model::{CommandId, DevicePath, End, Job, Outcome, SessionId, Timestamp, Verified};
+use crate::principal::Principal;
+use crate::shape::Snapshots;
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+const TRANSCRIPT_LINES: usize = 1000;
+
+/// One stdio process, console or socket connection: what "the newest session" is relative to.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ConnectionId(pub u64);
+
+/// A session on a device.
+pub struct Session {
+    pub id: SessionId,
+    pub device: Arc<dyn Device>,
+    pub principal: Principal,
+    pub connection: ConnectionId,
+    /// The case number; in every custody record.
+    pub comment: Option<String>,
+    pub opened: Timestamp,
+    pub snapshots: Snapshots,
+    directory: Mutex<DevicePath>,
+    last_used: AtomicI64,
+    busy: AtomicUsize,
+    transcript: Mutex<VecDeque<TranscriptLine>>,
+}
+
+/// One command of a session's log.
+#[derive(Clone, Debug)]
+pub struct TranscriptLine {
+    pub command_id: CommandId,
+    pub tool: &'static str,
+    pub started: Timestamp,
+    pub elapsed_ms: u64,
+    pub state: &'static str,
+}
+
+impl Session {
+    pub fn directory(&self) -> DevicePath {
+        lock(&self.directory).clone()
+    }
+
+    pub fn enter(&self, directory: DevicePath) {
+        *lock(&self.directory) = directory;
+    }
+
+    /// Keeps the session open while a command runs in it.
+    pub fn in_use(self: &Arc<Self>) -> InUse {
+        self.busy.fetch_add(1, Relaxed);
+        InUse(self.clone())
+    }
+
+    pub fn note(&self, line: TranscriptLine) {
+        let mut lines = lock(&self.transcript);
+        if lines.len() == TRANSCRIPT_LINES {
+            lines.pop_front();
+        }
+        lines.push_back(line);
+    }
+
+    pub fn transcript(&self) -> Vec<TranscriptLine> {
+        lock(&self.transcript).iter().cloned().collect()
+    }
+
+    fn is_idle(&self, now: i64, idle_s: u64) -> bool {
+        let idle = i64::try_from(idle_s).unwrap_or(i64::MAX);
+        self.busy.load(Relaxed) == 0 && now.saturating_sub(self.last_used.load(Relaxed)) > idle
+    }
+}
+
+/// A running command's hold on its session.
+pub struct InUse(Arc<Session>);
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.0.last_used.store(Timestamp::now().as_secs(), Relaxed);
+        self.0.busy.fetch_sub(1, Relaxed);
+    }
+}
+
+pub struct SessionManager {
+    pub devices: Devices,
+    pub jobs: JobTable,
+    /// Of listings that belong to no session, by connection.
+    pub snapshots: Snapshots,
+    limits: Limits,
+    sessions: Mutex<HashMap<SessionId, Arc<Session>>>,
+    /// Opening order, for "the newest".
+    order: Mutex<Vec<SessionId>>,
+}
+
+/// A poisoned lock holds plain data that is whole after every statement.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SessionManager {
+    pub fn new(devices: Devices, limits: Limits, spill: std::path::PathBuf) -> Self {
+        SessionManager {
+            devices,
+            jobs: JobTable::default(),
+            snapshots: Snapshots::new(spill),
+            limits,
+            sessions: Mutex::default(),
+            order: Mutex::default(),
+        }
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Refuses before the device is bothered; [`SessionManager::open`] holds the limit.
+    pub fn check_room(&self, by: &Principal) -> Result<()> {
+        self.close_idle();
+        self.has_room(&lock(&self.sessions), by)
+    }
+
+    fn has_room(&self, sessions: &HashMap<SessionId, Arc<Session>>, by: &Principal) -> Result<()> {
+        let own = sessions.values().filter(|s| s.principal == *by).count();
+        let (count, limit, whose) = if sessions.len() >= self.limits.sessions {
+            (sessions.len(), self.limits.sessions, "in all")
+        } else if own >= self.limits.sessions_per_user {
+            (own, self.limits.sessions_per_user, "of yours")
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorCode::TooManySessions, format!("{count} sessions are open {whose}, the limit is {limit}"))
+            .hint("disconnect one; an idle session closes by itself after 30 minutes"))
+    }
+
+    pub fn open(
+        &self,
+        device: Arc<dyn Device>,
+        by: &Principal,
+        connection: ConnectionId,
+        comment: Option<String>,
+        directory: DevicePath,
+    ) -> Result<Arc<Session>> {
+        let now = Timestamp::now();
+        let session = Arc::new(Session {
+            id: SessionId::mint(),
+            device,
+            principal: by.clone(),
+            connection,
+            comment,
+            opened: now,
+            snapshots: self.snapshots.sibling(),
+            directory: Mutex::new(directory),
+            last_used: AtomicI64::new(now.as_secs()),
+            busy: AtomicUsize::new(0),
+            transcript: Mutex::default(),
+        });
+        let mut sessions = lock(&self.sessions);
+        self.has_room(&sessions, by)?;
+        sessions.insert(session.id.clone(), session.clone());
+        lock(&self.order).push(session.id.clone());
+        Ok(session)
+    }
+
+    /// The named session, or the connection's newest; others' sessions do not exist.
+    pub fn find(&self, id: Option<&SessionId>, by: &Principal, connection: ConnectionId) -> Result<Arc<Session>> {
+        self.close_idle();
+        let sessions = lock(&self.sessions);
+        let found = match id {
+            Some(id) => sessions.get(id).filter(|s| s.principal == *by),
+            None => lock(&self.order)
+                .iter()
+                .rev()
+                .filter_map(|id| sessions.get(id))
+                .find(|s| s.connection == connection && s.principal == *by),
+        };
+        if let Some(session) = found {
+            session.last_used.store(Timestamp::now().as_secs(), Relaxed);
+            return Ok(session.clone());
+        }
+        let own: Vec<String> = sessions
+            .values()
+            .filter(|s| s.principal == *by)
+            .map(|s| format!("{} on {}", s.id, s.device.id()))
+            .collect();
+        let what = match id {
+            Some(id) => format!("no session {:?} is open", id.as_str().chars().take(40).collect::<String>()),
+            None => "no session is open".into(),
+        };
+        let hint = if own.is_empty() { "connect first".into() } else { format!("open sessions: {}", own.join(", ")) };
+        Err(Error::new(ErrorCode::NoSession, what).hint(hint))
+    }
+
+    pub fn close(&self, id: &SessionId) {
+        lock(&self.sessions).remove(id);
+        lock(&self.order).retain(|s| s != id);
+    }
+
+    /// What a connection leaves behind when it ends.
+    pub fn close_connection(&self, connection: ConnectionId) {
+        lock(&self.sessions).retain(|_, s| s.connection != connection);
+    }
+
+    fn close_idle(&self) {
+        let now = Timestamp::now().as_secs();
+        let mut sessions = lock(&self.sessions);
+        let before = sessions.len();
+        sessions.retain(|_, s| !s.is_idle(now, self.limits.idle_s));
+        if sessions.len() != before {
+            lock(&self.order).retain(|id| sessions.contains_key(id));
+        }
+    }
+
+    /// Runs an approved plan on its device, once.
+    pub async fn dispatch(&self, approved: Approved, job: &Arc<Job>) -> Outcome {
+        match self.devices.open(approved.device().as_str()) {
+            Ok(device) => device.apply(approved, job).await,
+            Err(e) => Outcome {
+                rows: Vec::new(),
+                verified: Verified::No,
+                end: End::Failed { code: e.code.as_str().into(), message: e.message },
+                warnings: Vec::new(),
+            },
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The result object: what every call of every front end answers with.
+
+use super::{clean, text};
+use crate::error::{Error, State};
+use crate::model::{CommandId, DeviceRef, RequestId, SessionId, Timestamp, Verified};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+#[derive(Clone, Debug, Serialize)]
+pub struct ResultObject {
+    pub command_id: CommandId,
+    pub session: Option<SessionId>,
+    pub device: Option<DeviceRef>,
+    pub state: State,
+    pub data: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page: Option<Page>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verified: Option<Verified>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorObject>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replayed: Option<bool>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    pub elapsed_ms: u64,
+    /// `data` came from a device.
+    pub untrusted: bool,
+    /// The columns of the compact text.
+    #[serde(skip)]
+    pub columns: &'static [&'static str],
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Page {
+    pub returned: usize,
+    pub total: usize,
+    pub next_cursor: Option<String>,
+    pub truncated: bool,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Progress {
+    pub done: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+    pub unit: &'static str,
+}
+
+/// How a person is asked. Nothing in it helps to approve.
+#[derive(Clone, Debug, Serialize)]
+pub struct Approval {
+    pub request_id: RequestId,
+    /// The same word stands on the person's screen.
+    pub r#match: String,
+    pub expires_at: Timestamp,
+    pub how: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct ErrorObject {
+    pub code: String,
+    pub message: String,
+    pub hint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Box<RawValue>>,
+}
+
+impl From<&Error> for ErrorObject {
+    /// Messages may quote a device: they are cleaned here.
+    fn from(e: &Error) -> Self {
+        ErrorObject {
+            code: e.code.as_str().into(),
+            message: clean(&e.message).into_owned(),
+            hint: e.hint.as_deref().map(|h| clean(h).into_owned()),
+            detail: e.detail.clone(),
+        }
+    }
+}
+
+impl ResultObject {
+    pub fn new(command_id: CommandId, state: State) -> Self {
+        ResultObject {
+            command_id,
+            session: None,
+            device: None,
+            state,
+            data: None,
+            page: None,
+            progress: None,
+            approval: None,
+            verified: None,
+            error: None,
+            replayed: None,
+            warnings: Vec::new(),
+            elapsed_ms: 0,
+            untrusted: false,
+            columns: &[],
+        }
+    }
+
+    /// Turned away or failed: the code says which.
+    pub fn from_error(command_id: CommandId, e: &Error) -> Self {
+        ResultObject { error: Some(e.into()), ..Self::new(command_id, e.code.state()) }
+    }
+
+    /// Whether MCP calls it a tool error, and JSON-RPC an error.
+    pub fn is_error(&self) -> bool {
+        !matches!(self.state, State::Completed | State::Running | State::PendingApproval)
+    }
+
+    /// The compact text beside the structured content.
+    pub fn to_text(&self) -> String {
+        let mut out = match (&self.state, &self.error, &self.data) {
+            (State::PendingApproval, ..) => self.pending_text(),
+            (State::Running, ..) => self.running_text(),
+            (_, Some(e), _) => text::error(&e.code, &e.message, e.hint.as_deref()),
+            (_, None, Some(data)) => self.data_text(data),
+            (state, None, None) => state.as_str().to_owned(),
+        };
+        for warning in &self.warnings {
+            out.push_str("\nwarning: ");
+            out.push_str(warning);
+        }
+        out
+    }
+
+    fn pending_text(&self) -> String {
+        let Some(a) = &self.approval else {
+            return "NOT DONE, nothing has changed".into();
+        };
+        format!(
+            "NOT DONE, nothing has changed. A person must say yes first (request {}, match {}, until {}).\n{}\n\
+             Then: fg {}",
+            a.request_id, a.r#match, a.expires_at, a.how, self.command_id
+        )
+    }
+
+    fn running_text(&self) -> String {
+        let progress = self.progress.as_ref().map(|p| match p.total {
+            Some(total) => format!(", {} of {total} {}", p.done, p.unit),
+            None => format!(", {} {}", p.done, p.unit),
+        });
+        format!("running{}. Wait for it: fg {}", progress.unwrap_or_default(), self.command_id)
+    }
+
+    fn data_text(&self, data: &RawValue) -> String {
+        let mut out = match &self.page {
+            Some(page) => text::listing(data, self.columns, page),
+            None => text::object(data),
+        };
+        if let Some(v) = self.verified {
+            out.push_str(match v {
+                Verified::Yes => "\nverified: yes",
+                Verified::No => "\nverified: no",
+                Verified::Unknown => "\nverified: unknown",
+            });
+        }
+        out
+    }
+}
