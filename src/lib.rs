@@ -9,4 +9,5 @@ pub mod guard;
 pub mod model;
 pub mod nearest;
 pub mod principal;
+pub mod registry;
 pub mod shape;

@@ -1,0 +1,3 @@
+//! What a command is, and everything that follows from its one definition.
+
+pub mod console;
