@@ -7,6 +7,7 @@ mod clean;
 mod filter;
 mod json;
 mod redact;
+mod result;
 mod select;
 mod snapshot;
 pub mod table;
@@ -16,6 +17,7 @@ pub use clean::{Hidden, Untrusted, clean, clean_counted, is_plain, is_plain_char
 pub use filter::{Filter, natural};
 pub use json::{CELL_CAP, scrub_json, write_row, write_row_counted};
 pub use redact::redact;
+pub use result::{Approval, ErrorObject, Page, Progress, ResultObject};
 pub use select::{Rows, Selection, Wanted, select};
 pub use snapshot::{Builder, PageRows, Snapshot, Snapshots};
 
