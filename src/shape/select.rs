@@ -73,8 +73,10 @@ impl Wanted {
         let places = match &filter {
             None => Vec::new(),
             Some(f) => f.places(|name, at| {
-                field_index(name, known)
-                    .map_err(|e| Error { message: format!("filter: position {}: {}", at + 1, e.message), ..e })
+                field_index(name, known).map_err(|mut e| {
+                    e.message = format!("filter: position {}: {}", at + 1, e.message);
+                    e
+                })
             })?,
         };
         Ok(Plan { columns, sort, filter, places })

@@ -5,7 +5,7 @@
 //! structured content holds, so it is cleaned and redacted already.
 
 use super::json::upto;
-use super::{scrub, write_row};
+use super::scrub;
 use crate::error::Error;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
