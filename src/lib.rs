@@ -2,6 +2,8 @@
 //!
 //! `docs/architecture.md` is the map; every module says in its head what it is for and what it may not do.
 
+pub mod audit;
+pub mod config;
 pub mod device;
 pub mod error;
 pub mod evidence;
@@ -9,4 +11,5 @@ pub mod guard;
 pub mod model;
 pub mod nearest;
 pub mod principal;
+pub mod private;
 pub mod shape;
