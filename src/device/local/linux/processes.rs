@@ -4,7 +4,9 @@
 //! told in one warning. Only the image's hash costs more than a look into `/proc`, and only when it is wanted.
 
 use super::proc::{Clock, Entry, Image, Proc, failed, find, is_gone};
+use super::rights::Rights;
 use super::users::{Accounts, Users};
+use super::workers::{for_chunks, on_threads};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{Job, Process, ProcessQuery, Sha256, Unit};
 use crate::principal::Principal;
@@ -23,10 +25,6 @@ use std::thread;
 /// Hashes an open image.
 pub type Hash<'a> = &'a (dyn Fn(&File) -> Result<Sha256> + Sync);
 
-/// Below so many a second thread costs more than it saves.
-const ALONE: usize = 64;
-/// Pids that a thread takes at a time.
-const CHUNK: usize = 32;
 const NAME_LIMIT: usize = 1024;
 
 /// The processes asked for, by pid, or parents before their children with `tree`.
@@ -87,30 +85,9 @@ fn one(proc: &Proc, pid: u32, reader: &Reader<'_>) -> Result<Vec<Found>> {
 fn all(proc: &Proc, reader: &Reader<'_>) -> Result<Vec<Found>> {
     let pids = proc.pids(reader.job)?;
     reader.job.expect(Unit::Entries, u64::try_from(pids.len()).unwrap_or(0));
-    let mut rows = in_parallel(&pids, |chunk, rows| reader.read_all(proc, chunk, rows))?;
+    let mut rows = for_chunks(&pids, |chunk, rows| reader.read_all(proc, chunk, rows))?;
     rows.sort_unstable_by_key(|f| f.row.pid);
     Ok(rows)
-}
-
-/// Runs `work` over chunks of `items`, on as many threads as pay, and gives what all of them made, in no order.
-fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&[T], &mut Vec<R>) -> Result<()> + Sync) -> Result<Vec<R>> {
-    let next = AtomicUsize::new(0);
-    let run = || {
-        let mut made = Vec::new();
-        while let Some(chunk) = items.chunks(CHUNK).nth(next.fetch_add(1, Relaxed)) {
-            work(chunk, &mut made)?;
-        }
-        Ok(made)
-    };
-    on_threads(threads(items.len()), run)
-}
-
-/// More than four only queue for the kernel's locks.
-pub(super) fn threads(items: usize) -> usize {
-    if items < ALONE {
-        return 1;
-    }
-    thread::available_parallelism().map_or(1, usize::from).min(4)
 }
 
 impl Reader<'_> {
@@ -264,7 +241,7 @@ fn pattern(name: &str) -> Result<GlobMatcher> {
 
 /// Whether this account's view of `/proc` leaves out processes of others.
 fn hides_processes() -> bool {
-    if rustix::process::geteuid().is_root() {
+    if Rights::own().sees_processes() {
         return false;
     }
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
@@ -312,22 +289,6 @@ fn hash_images(
     };
     let count = thread::available_parallelism().map_or(1, usize::from).min(images.len());
     on_threads(count, run)
-}
-
-/// Runs the same work on `count` threads, this one among them, and puts together what they made.
-fn on_threads<R: Send>(count: usize, run: impl Fn() -> Result<Vec<R>> + Sync) -> Result<Vec<R>> {
-    thread::scope(|scope| {
-        let others: Vec<_> = (1..count).map(|_| scope.spawn(&run)).collect();
-        let mut made = run();
-        for other in others {
-            let theirs = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            made = made.and_then(|mut all| {
-                all.extend(theirs?);
-                Ok(all)
-            });
-        }
-        made
-    })
 }
 
 /// How many things failed, and why the first of them did.
