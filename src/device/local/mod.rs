@@ -1,1 +1,4 @@
 //! This host and trees on it: `local` and `image:<directory>`.
+
+#[cfg(target_os = "linux")]
+pub mod linux;
