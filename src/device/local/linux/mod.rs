@@ -10,6 +10,7 @@ pub mod fileinfo;
 pub mod find;
 pub mod hash;
 pub mod kind;
+mod md5;
 mod mounts;
 pub mod own;
 pub mod package;
