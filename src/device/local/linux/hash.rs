@@ -360,6 +360,22 @@ mod tests {
         assert_eq!(digest(&file(&tree, b"short"), true, &Job::default()).unwrap().tlsh, None);
     }
 
+    /// The digest that `tlsh.hash` of the Python package `py-tlsh` 4.12 gives.
+    #[test]
+    fn tlsh_is_what_the_reference_program_writes() {
+        let tree = TempTree::new();
+        let lines = |n: u32, line: &dyn Fn(u32) -> String| (0..n).map(line).collect::<String>();
+        let long = lines(100, &|i| format!("line {i} of a text that is long enough\n"));
+        let fifty_bytes = lines(20, &|i| format!("{i}\n"));
+        for (text, expected) in [
+            (long, "T17C7194217D0815E5FEE7211D2D567D5ED718B2FF7E30A1F8A68B38A2431297A30700DA"),
+            (fifty_bytes, "T1C4900444CC77C1D305C15311144D57557110034DF5CD54354C1417DC473F710417D411"),
+        ] {
+            let digests = digest(&file(&tree, text.as_bytes()), true, &Job::default()).unwrap();
+            assert_eq!(digests.tlsh.as_deref(), Some(expected));
+        }
+    }
+
     #[test]
     fn a_cancelled_job_stops_the_reading() {
         let tree = TempTree::new();
