@@ -1,1 +1,3 @@
 //! This host and trees on it: `local` and `image:<directory>`.
+
+pub mod pool;
