@@ -5,6 +5,8 @@
 // Tests set up and tear down what they test; without this the lint on effects would name every one of them.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+pub mod audit;
+pub mod config;
 pub mod device;
 pub mod error;
 pub mod evidence;
@@ -12,4 +14,5 @@ pub mod guard;
 pub mod model;
 pub mod nearest;
 pub mod principal;
+pub mod private;
 pub mod shape;
