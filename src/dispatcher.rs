@@ -464,10 +464,10 @@ fn returned(call: &Call, result: &ResultObject) -> Vec<Record> {
         "untrusted": result.untrusted,
         "elapsed_ms": result.elapsed_ms,
     });
-    let mut records = vec![Record::new("output.returned").principal(&call.principal).detail(&detail)];
+    let mut records = vec![Record::new("output.returned").by(&call.principal).detail(&detail)];
     if let Some(page) = result.page.as_ref().filter(|p| p.truncated) {
         let detail = serde_json::json!({ "command_id": call.command_id, "returned": page.returned, "total": page.total });
-        records.push(Record::new("output.truncated").principal(&call.principal).detail(&detail));
+        records.push(Record::new("output.truncated").by(&call.principal).detail(&detail));
     }
     records
 }
