@@ -1,9 +1,14 @@
-//! Collectors for Linux: they read this host or a tree on it, and change nothing.
+//! Linux: collectors that read this host or a tree on it, and, in `effect`, what changes it.
 //!
-//! Invariant: every file is opened through [`view::View`], which keeps the guard's own things out.
+//! Invariants: outside `effect` nothing changes anything; every file of a device is opened through [`view::View`],
+//! which keeps the guard's own things out.
 
+pub mod arrival;
+pub mod connections;
+mod container;
 pub mod dir;
 pub mod enter;
+mod etc;
 pub mod facts;
 pub mod fetch;
 pub mod fileinfo;
@@ -12,7 +17,16 @@ pub mod hash;
 pub mod kind;
 mod md5;
 mod mounts;
+mod namespaces;
 pub mod own;
+mod owners;
 pub mod package;
+pub mod proc;
+pub mod processes;
+mod rights;
 pub mod secret;
+mod sign_ins;
+mod sockets;
+pub mod users;
 pub mod view;
+mod workers;
