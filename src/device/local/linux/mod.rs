@@ -7,6 +7,7 @@ pub mod arrival;
 pub mod connections;
 mod container;
 pub mod dir;
+pub mod effect;
 pub mod enter;
 mod etc;
 pub mod facts;
