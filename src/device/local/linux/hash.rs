@@ -360,7 +360,7 @@ mod tests {
         assert_eq!(digest(&file(&tree, b"short"), true, &Job::default()).unwrap().tlsh, None);
     }
 
-    /// The digest that `tlsh.hash` of the Python package `py-tlsh` 4.12 gives.
+    /// The digest that `tlsh.hash` of the Python package `py-tlsh` 5.0.0 gives.
     #[test]
     fn tlsh_is_what_the_reference_program_writes() {
         let tree = TempTree::new();

@@ -6,7 +6,7 @@
 use super::facts::Facts;
 use super::own::{OwnThings, handle_path, self_target};
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::DevicePath;
+use crate::model::{DevicePath, FileIdentity};
 use crate::shape::Untrusted;
 use rustix::fs::{CWD, Mode, OFlags, RawDir, ResolveFlags};
 use rustix::io::Errno;
@@ -125,6 +125,11 @@ impl View {
             return Err(not_a_directory(&path.parent(), parent.facts.kind()));
         }
         Ok((parent.file.into(), name.as_bytes().to_vec()))
+    }
+
+    /// What a path leads to, whatever it is; `None` where it leads nowhere. Nothing is opened for reading.
+    pub fn identity(&self, path: &DevicePath) -> Option<FileIdentity> {
+        self.resolve(path, OFlags::empty()).and_then(Facts::of).ok().map(|f| f.identity)
     }
 
     /// An `O_PATH` handle, its kind not yet looked at.
@@ -472,6 +477,10 @@ pub(super) mod tests {
 
         pub fn run(command: &mut Command) -> Self {
             Sleeper(command.spawn().unwrap())
+        }
+
+        pub fn of(child: Child) -> Self {
+            Sleeper(child)
         }
 
         pub fn id(&self) -> u32 {
