@@ -1,12 +1,6 @@
-<<<<<<< HEAD
 //! Linux: collectors that read this host or a tree on it.
 //!
 //! Invariant: nothing here but `effect` changes anything; every file of a device is opened through [`view::View`],
-=======
-//! Linux: collectors that read this host or a tree on it, and, in `effect`, what changes it.
-//!
-//! Invariants: outside `effect` nothing changes anything; every file of a device is opened through [`view::View`],
->>>>>>> effects
 //! which keeps the guard's own things out.
 
 pub mod arrival;
