@@ -4,7 +4,7 @@
 //! told in one warning. Only the image's hash costs more than a look into `/proc`, and only when it is wanted.
 
 use super::proc::{Clock, Entry, Image, Proc, failed, find, is_gone};
-use super::rights::Rights;
+use super::rights::{Rights, shielded_from};
 use super::users::{Accounts, Users};
 use super::workers::{for_chunks, on_threads};
 use crate::error::{Error, ErrorCode, Result};
@@ -184,8 +184,8 @@ impl Reader<'_> {
         let hidden = self.hidden.load(Relaxed);
         if hidden > 0 {
             self.job.warn(format!(
-                "the image and the working directory of {hidden} processes of other accounts cannot be seen as {}: run as root, or with CAP_SYS_PTRACE",
-                Principal::own()
+                "the image and the working directory of {hidden} processes cannot be seen {}",
+                shielded_from()
             ));
         }
         if whole && hides_processes() {

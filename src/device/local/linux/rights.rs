@@ -1,6 +1,7 @@
 //! What this account may see of the host, from its effective capabilities (`man 7 capabilities`).
 
 use super::users::Accounts;
+use crate::principal::Principal;
 use crate::shape::Untrusted;
 
 const CAP_DAC_OVERRIDE: u32 = 1;
@@ -56,6 +57,17 @@ impl Rights {
         ];
         lines.into_iter().filter(|(hides, _)| *hides).map(|(_, line)| line.to_owned()).collect()
     }
+}
+
+/// For warnings: who cannot see something of a process, and what would help.
+pub fn shielded_from() -> String {
+    let account = Principal::own();
+    if Rights::own().sees_processes() {
+        return format!(
+            "as {account}, although it has CAP_SYS_PTRACE: a security module or a user namespace shields them"
+        );
+    }
+    format!("as {account}: run as root, or with CAP_SYS_PTRACE")
 }
 
 /// What the namespaces that this process is in hide, whatever its rights.
