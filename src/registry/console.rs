@@ -116,7 +116,7 @@ pub fn render(spec: &ConsoleSpec, args: &str) -> String {
     let is_given = |v: &Value| !v.is_null() && v.as_array().is_none_or(|a| !a.is_empty());
     for (name, value) in members.iter().filter(|(n, v)| !positional.contains(&n.as_str()) && is_given(v)) {
         line.push_str(" -");
-        line.push_str(name);
+        line.push_str(&quote(name));
         match (kind_of(name), value) {
             (Some(Kind::Boolean), Value::Bool(true)) => {}
             (Some(Kind::Boolean), value) => line.push_str(&format!(":{value}")),
@@ -245,7 +245,8 @@ impl<'t> Scan<'t> {
             (Quote::None, '\'') if self.at_word_start => (self.quote, self.is_mark) = (Quote::Single, true),
             _ => {}
         }
-        self.at_word_start = self.quote == Quote::None && !self.is_mark && (is_space(c) || c == ';');
+        let starts_value = is_space(c) || c == ';' || (c == '>' && self.at_word_start);
+        self.at_word_start = self.quote == Quote::None && !self.is_mark && starts_value;
         Some((at, c))
     }
 }
@@ -257,7 +258,8 @@ fn is_space(c: char) -> bool {
 fn words(line: &str) -> Result<Vec<Word>> {
     let mut out = Vec::new();
     let mut current: Option<Word> = None;
-    let mut scan = Scan::new(line.trim_matches(is_space));
+    let line = line.trim_matches(is_space);
+    let mut scan = Scan::new(line);
     let mut opened = 0;
     while let Some((at, c)) = scan.next() {
         if c == '\0' {
@@ -548,4 +550,185 @@ fn bad(message: impl Into<String>) -> Error {
 
 fn ambiguous(message: impl Into<String>) -> Error {
     Error::new(ErrorCode::AmbiguousArgs, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NAMES: &[&str] = &["remediate", "processes", "dir", "run", "connections", "trace"];
+
+    fn spec(word: &str) -> Option<ConsoleSpec> {
+        let (name, positional, parameters): (_, &'static [&'static str], &[(&str, Kind)]) = match word {
+            "remediate" => (
+                "remediate",
+                &["type", "id"],
+                &[("type", Kind::Text), ("id", Kind::Text), ("ids", Kind::TextList), ("auto", Kind::Boolean)],
+            ),
+            "processes" | "process" => (
+                "processes",
+                &["pid"],
+                &[
+                    ("pid", Kind::Integer),
+                    ("name", Kind::Text),
+                    ("tree", Kind::Boolean),
+                    ("fields", Kind::TextList),
+                    ("filter", Kind::Text),
+                ],
+            ),
+            "dir" | "ls" => ("dir", &["path"], &[("path", Kind::Text), ("full_path", Kind::Boolean)]),
+            "run" => ("run", &["script", "parameters"], &[("script", Kind::Text), ("parameters", Kind::TextList)]),
+            "connections" => ("connections", &[], &[]),
+            "trace" => ("trace", &["enabled"], &[("enabled", Kind::Boolean)]),
+            _ => return None,
+        };
+        let parameters = parameters.iter().map(|(n, kind)| Parameter { name: (*n).into(), kind: *kind }).collect();
+        Some(ConsoleSpec { name, positional, parameters })
+    }
+
+    fn read(line: &str) -> Result<Line> {
+        parse(line, &spec, NAMES)
+    }
+
+    fn args(line: &str) -> String {
+        read(line).map(|l| l.args).unwrap_or_else(|e| e.to_string())
+    }
+
+    fn refused(line: &str) -> (ErrorCode, String) {
+        let e = read(line).expect_err(line);
+        (e.code, e.to_string())
+    }
+
+    #[test]
+    fn a_parameter_given_twice_is_refused() {
+        for line in [
+            "remediate file A -id B",
+            "remediate -id A -id B",
+            "remediate -type file file A",
+            "remediate -auto -auto",
+            "remediate file A -- -id B",
+            "dir -output json -output json",
+            "run x.sh a -parameters b",
+            "processes > a > b",
+        ] {
+            assert_eq!(refused(line).0, ErrorCode::AmbiguousArgs, "{line}");
+        }
+    }
+
+    #[test]
+    fn separators_of_shells_are_text() {
+        assert_eq!(args("dir $(id)"), r#"{"path":"$(id)"}"#);
+        assert_eq!(args("dir a;isolate"), r#"{"path":"a;isolate"}"#);
+        assert_eq!(args("dir `id`|x"), r#"{"path":"`id`|x"}"#);
+        assert_eq!(args("dir \"a && isolate; remediate file /\""), r#"{"path":"a && isolate; remediate file /"}"#);
+        assert_eq!(refused("dir a && isolate").0, ErrorCode::BadArgs);
+        assert_eq!(refused("dir a\nisolate").0, ErrorCode::BadArgs);
+        assert_eq!(args("dir 'a\nb'"), r#"{"path":"a\nb"}"#);
+    }
+
+    #[test]
+    fn a_command_is_found_in_any_case_and_no_other_spelling() {
+        assert_eq!(
+            read("PROCESS 12").map(|l| (l.command, l.args)).unwrap(),
+            ("processes".into(), r#"{"pid":12}"#.into())
+        );
+        for name in ["rem\u{200b}ediate", "ｒemediate", "proceses", "."] {
+            assert_eq!(refused(name).0, ErrorCode::UnknownCommand);
+        }
+        assert!(refused("proceses").1.contains("did you mean processes?"));
+        assert_eq!(refused("  ").0, ErrorCode::BadArgs);
+    }
+
+    #[test]
+    fn values_stand_in_their_place_or_behind_their_name() {
+        assert_eq!(args("remediate file /tmp/x -auto"), r#"{"type":"file","id":"/tmp/x","auto":true}"#);
+        assert_eq!(args("remediate -ID /tmp/x -Type file"), r#"{"type":"file","id":"/tmp/x"}"#);
+        assert_eq!(args("remediate file -ids a b -auto -ids c"), r#"{"type":"file","ids":["a","b","c"],"auto":true}"#);
+        assert_eq!(args("processes -fields pid,name user"), r#"{"fields":["pid","name","user"]}"#);
+        assert_eq!(args("trace off"), r#"{"enabled":false}"#);
+        assert_eq!(args("processes -tree:false"), r#"{"tree":false}"#);
+    }
+
+    #[test]
+    fn quoted_values_are_no_options_and_backslashes_are_text() {
+        assert_eq!(
+            args(r#"run x.ps1 -parameters "-processName Registry""#),
+            r#"{"script":"x.ps1","parameters":["-processName Registry"]}"#
+        );
+        assert_eq!(args(r"dir C:\Users\O'Brien"), r#"{"path":"C:\\Users\\O'Brien"}"#);
+        assert_eq!(args(r#"dir "C:\Program Files\""#), r#"{"path":"C:\\Program Files\\"}"#);
+        assert_eq!(args(r#"dir "a\"b""#), r#"{"path":"a\"b"}"#);
+        assert_eq!(args(r"dir 'a\'"), r#"{"path":"a\\"}"#);
+        assert_eq!(args(r#"processes -filter name="a b""#), r#"{"filter":"name=a b"}"#);
+        assert_eq!(args(r#"dir """#), r#"{"path":""}"#);
+        assert_eq!(refused(r#"dir "abc"#).0, ErrorCode::BadArgs);
+        assert!(refused(r#"dir "abc"#).1.contains("position 5"));
+    }
+
+    #[test]
+    fn background_redirect_and_output() {
+        let line = read("processes -output JSON > out.txt &").unwrap();
+        assert!(line.background);
+        assert_eq!((line.redirect.as_deref(), line.output), (Some("out.txt"), Some(Output::Json)));
+        assert_eq!(read("connections json").unwrap().output, Some(Output::Json));
+        assert_eq!(read("processes table").unwrap().output, Some(Output::Table));
+        assert_eq!(args("dir json"), r#"{"path":"json"}"#);
+        assert_eq!(read("dir >'my file'").unwrap().redirect.as_deref(), Some("my file"));
+        assert_eq!(args("processes -filter pid>100"), r#"{"filter":"pid>100"}"#);
+        for line in ["dir >> x", "dir >", "dir > a b", "dir -output yaml", "dir -output", "connections xml"] {
+            assert_eq!(refused(line).0, ErrorCode::BadArgs, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_what_is_near() {
+        assert!(refused("dir -fullpath").1.contains("did you mean -full_path?"));
+        assert!(refused("dir --full_path").1.contains("did you mean -full_path?"));
+        assert!(refused("processes abc").1.contains("whole number"));
+        assert!(refused("processes -name -tree").1.contains("-name has no value"));
+        assert!(refused("dir a b").1.contains("\"b\" is left over"));
+        assert_eq!(refused("dir a\0b").0, ErrorCode::BadArgs);
+        assert_eq!(refused(&"a".repeat(MAX_LINE + 1)).0, ErrorCode::TooLarge);
+    }
+
+    #[test]
+    fn lines_are_parted_outside_quotes_only() {
+        assert_eq!(split_lines("dir; \n processes 1;;"), ["dir", "processes 1"]);
+        assert_eq!(split_lines("dir 'a;b'; dir \"c\n;d\""), ["dir 'a;b'", "dir \"c\n;d\""]);
+        assert_eq!(split_lines("dir O'Brien; cls"), ["dir O'Brien", "cls"]);
+        assert_eq!(split_lines("dir \"a; cls"), ["dir \"a; cls"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_read_or_refused(line in r#"(remediate|processes|dir|run|trace)?[ -\x{fe}'"\\>&\n-]{0,40}"#) {
+            let _ = read(&line);
+            for part in split_lines(&line) {
+                let _ = read(part);
+            }
+        }
+
+        #[test]
+        fn what_was_rendered_reads_the_same(
+            values in proptest::collection::vec(r#"[a-c'"\\ \n;>&|$é-]{0,12}|json|-5"#, 5),
+            auto: bool,
+        ) {
+            let text = |i: usize| Value::from(values[i].as_str()).to_string();
+            for (name, args) in [
+                ("remediate", format!(r#"{{"type":{},"id":{},"auto":{auto}}}"#, text(0), text(1))),
+                ("remediate", format!(r#"{{"type":{},"ids":[{},{}],"auto":{auto}}}"#, text(2), text(3), text(4))),
+                ("remediate", format!(r#"{{"id":{}}}"#, text(2))),
+                ("run", format!(r#"{{"script":{},"parameters":[{}]}}"#, text(0), text(1))),
+                ("trace", format!(r#"{{"enabled":{auto}}}"#)),
+                ("processes", format!(r#"{{"pid":7,"filter":{}}}"#, text(3))),
+            ] {
+                let line = render(&spec(name).unwrap(), &args);
+                let parsed = read(&line).map_err(|e| TestCaseError::fail(format!("{line}: {e}")))?;
+                prop_assert_eq!(&parsed.args, &args, "{}", line);
+                prop_assert!(!parsed.background && parsed.redirect.is_none() && parsed.output.is_none(), "{}", line);
+                prop_assert_eq!(split_lines(&line), [line.trim()]);
+            }
+        }
+    }
 }

@@ -548,3 +548,162 @@ fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
         (!word.is_empty()).then_some((start, word))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{DevicePath, Job};
+    use crate::shape::Untrusted;
+    use crate::shape::{Rows, Wanted, select};
+    use proptest::prelude::*;
+
+    crate::model::row! {
+        pub struct Sample {
+            pub pid: u32,
+            pub name: Untrusted,
+            pub path: DevicePath,
+            pub started: Option<Timestamp>,
+            pub deleted: Option<bool>,
+            pub tags: Vec<String>,
+            pub attributes: Option<crate::model::Attributes>,
+        }
+    }
+
+    fn rows() -> Vec<Sample> {
+        let row = |pid, name: &str, started: &str, deleted, tags: &[&str], owner: &str| Sample {
+            pid,
+            name: Untrusted::new(name),
+            path: DevicePath::new(format!("/bin/{pid}")),
+            started: Timestamp::parse(started),
+            deleted,
+            tags: tags.iter().map(|t| (*t).to_owned()).collect(),
+            attributes: Some(crate::model::Attributes {
+                mode: "-rw-r--r--".into(),
+                owner: Some(Untrusted::new(owner)),
+                group: None,
+                hidden: pid == 1,
+                immutable: false,
+                append_only: false,
+            }),
+        };
+        vec![
+            row(1, "init", "2026-11-24T03:00:00.1239Z", Some(false), &["a", "b"], "root"),
+            row(20, "\u{202e}evil", "2026-11-24T05:00:00Z", Some(true), &[], "mallory"),
+            row(3, "Search and Rescue", "", None, &["b"], "root"),
+        ]
+    }
+
+    fn pids(filter: &str) -> std::result::Result<Vec<u64>, String> {
+        let rows = rows();
+        let wanted = Wanted { filter: Some(filter.into()), ..Wanted::default() };
+        let selection = select(&rows, &wanted, &Job::default()).map_err(|e| e.to_string())?;
+        Ok(selection.order.iter().map(|r| u64::from(rows[*r as usize].pid)).collect())
+    }
+
+    #[test]
+    fn compares_by_the_type_of_the_cell() {
+        for (filter, expected) in [
+            ("pid=1", vec![1]),
+            ("pid > 2", vec![20, 3]),
+            ("pid>=3 AND pid<=3", vec![3]),
+            ("pid~0", vec![20]),
+            ("name~SEARCH", vec![3]),
+            ("name='Search and Rescue'", vec![3]),
+            ("name!=init", vec![20, 3]),
+            ("started=2026-11-24T03:00:00.123Z", vec![1]),
+            ("started=2026-11-24", vec![1, 20]),
+            ("started>2026-11-24T03:00:00.123Z", vec![20]),
+            ("started>2026-11-24", vec![]),
+            ("started=", vec![3]),
+            ("deleted=true", vec![20]),
+            ("deleted!=true", vec![1, 3]),
+            ("deleted=''", vec![3]),
+            ("tags=b", vec![1, 3]),
+            ("tags!=b", vec![20]),
+            ("attributes.owner=root and attributes.hidden=true", vec![1]),
+            ("attributes~mallory", vec![20]),
+            ("attributes.nothing=x", vec![]),
+            ("path=/bin/20", vec![20]),
+            ("name>=a", vec![1, 20]),
+        ] {
+            assert_eq!(pids(filter), Ok(expected), "{filter}");
+        }
+    }
+
+    #[test]
+    fn text_is_found_as_it_is_and_as_it_is_shown() {
+        assert_eq!(pids("name~\u{202e}"), Ok(vec![20]));
+        assert_eq!(pids(r"name~\u{202e}"), Ok(vec![20]));
+    }
+
+    #[test]
+    fn a_filter_does_not_find_out_a_secret() {
+        let secret: Vec<crate::model::Process> = Vec::new();
+        assert!(Rows::is_empty(&secret));
+        let test = |filter: &str| {
+            let filter = Filter::parse(filter).unwrap();
+            let places = filter.places(|_, _| Ok(0)).unwrap();
+            filter.matches(&places, |_| Cell::Raw("mysqldump --password=hunter2 db".into())).unwrap()
+        };
+        assert!(!test("command_line~hunter"));
+        assert!(!test("command_line~password=h"));
+        assert!(test("command_line~password=[redacted:"));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_its_place() {
+        for (filter, part) in [
+            ("", "position 1: a field's name"),
+            ("pid", "is expected after \"pid\""),
+            ("pid==1", "another sign"),
+            ("pdi=1", "there is no field \"pdi\""),
+            ("pid=1 and nmae=x", "position 11: there is no field \"nmae\""),
+            ("pid=1 or pid=2", "joined by and only"),
+            ("pid='1", "quote does not end"),
+            ("name='a' x", "and is expected"),
+            ("name='a' and", "a field's name"),
+            ("pid=one", "is a whole number"),
+            ("started>soon", "is a time"),
+            ("deleted>true", "is true or false"),
+            ("pid.x=1", "no field \"pid.x\""),
+        ] {
+            let e = pids(filter).expect_err(filter);
+            assert!(e.starts_with("E_BAD_ARGS: ") && e.contains(part), "{filter}: {e}");
+        }
+        assert!(pids("nmae=x").unwrap_err().contains("did you mean \"name\"?"));
+        assert!(pids(&"a=1 and ".repeat(40)).is_err());
+        assert!(pids(&format!("name={}", "x".repeat(5000))).is_err());
+    }
+
+    #[test]
+    fn numbers_in_text_count_by_value() {
+        let mut names = vec!["eth10", "eth2", "eth02", "eth", "a"];
+        names.sort_by(|a, b| natural(a, b));
+        assert_eq!(names, ["a", "eth", "eth02", "eth2", "eth10"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in r#"[a-c=!~<>'"\\ and.é]{0,40}"#) {
+            let _ = Filter::parse(&text);
+        }
+
+        #[test]
+        fn what_was_printed_reads_the_same(text in r#"[a-b.]{1,3}(=|!=|~|>|>=|<|<=)[a-c'" \\&é]{0,10}( and c=.{0,8})?"#) {
+            if let Ok(filter) = Filter::parse(&text) {
+                let printed = filter.to_string();
+                let again = Filter::parse(&printed).map_err(|e| TestCaseError::fail(format!("{printed}: {e}")))?;
+                prop_assert_eq!(again, filter, "{}", printed);
+            }
+        }
+
+        #[test]
+        fn natural_is_an_order(a in "[a0-2]{0,5}", b in "[a0-2]{0,5}", c in "[a0-2]{0,5}") {
+            prop_assert_eq!(natural(&a, &b), natural(&b, &a).reverse());
+            prop_assert_eq!(natural(&a, &b).is_eq(), a == b);
+            if natural(&a, &b).is_le() && natural(&b, &c).is_le() {
+                prop_assert!(natural(&a, &c).is_le());
+            }
+        }
+    }
+}

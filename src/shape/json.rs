@@ -266,3 +266,152 @@ fn read_string(literal: &str) -> Cow<'_, str> {
         _ => Cow::Owned(serde_json::from_str(literal).unwrap_or_default()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{DevicePath, FileEntry, Process};
+    use crate::shape::Untrusted;
+    use proptest::prelude::*;
+
+    fn process(command_line: &str) -> Process {
+        Process {
+            pid: 7,
+            ppid: 1,
+            name: Untrusted::new("a\x1b[2K\"b\\"),
+            path: Some(DevicePath::new(*b"/tmp/token=abc\xff")),
+            command_line: Some(Untrusted::new(command_line)),
+            user: None,
+            started: Some(Timestamp::from_millis(5)),
+            sha256: None,
+            deleted_image: Some(true),
+            cwd: None,
+            container: None,
+            cpu_ms: Some(0),
+            rss_bytes: Some(u64::MAX),
+            depth: None,
+        }
+    }
+
+    fn row(rows: &dyn Rows) -> String {
+        let mut out = Vec::new();
+        write_row(rows, 0, &(0..rows.fields().len()).collect::<Vec<_>>(), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_row_is_what_serde_writes_but_redacted() {
+        let rows = vec![process("x --pid 3")];
+        assert_eq!(row(&rows), serde_json::to_string(&rows[0]).unwrap());
+        let rows = vec![process("x --password hunter2")];
+        assert!(!row(&rows).contains("hunter2"));
+    }
+
+    #[test]
+    fn a_file_that_is_called_like_a_secret_stays_reachable() {
+        assert!(row(&vec![process("x")]).contains(r#""path":"esc:/tmp/token=abc\\xff""#));
+    }
+
+    #[test]
+    fn objects_and_lists_are_what_serde_writes() {
+        let entry = FileEntry {
+            name: DevicePath::new("a"),
+            path: DevicePath::new("/a"),
+            kind: "file",
+            size_bytes: Some(1),
+            created: None,
+            modified: Some(Timestamp::from_unix(1, 1)),
+            accessed: None,
+            target: None,
+            attributes: Some(crate::model::Attributes {
+                mode: "-rwxr-xr-x".into(),
+                owner: Some(Untrusted::new("\u{202e}r")),
+                group: None,
+                hidden: false,
+                immutable: true,
+                append_only: false,
+            }),
+        };
+        let rows = vec![entry];
+        assert_eq!(row(&rows), serde_json::to_string(&rows[0]).unwrap());
+    }
+
+    #[test]
+    fn a_huge_cell_is_cut_with_a_mark() {
+        let rows = vec![process(&"é\x1b".repeat(5 << 20))];
+        let json = row(&rows);
+        assert!(json.len() < 3 * CELL_CAP, "{}", json.len());
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let text = value["command_line"].as_str().unwrap();
+        assert!(text.len() <= CELL_CAP && text.ends_with("… [cut: 15728640 bytes in all]"), "{}", text.len());
+    }
+
+    #[test]
+    fn a_huge_list_is_cut_with_a_mark() {
+        crate::model::row! { pub struct Tags { pub tags: Vec<Untrusted>, } }
+        let rows = vec![Tags { tags: vec![Untrusted::new("x".repeat(100)); 100_000] }];
+        let json = row(&rows);
+        assert!(json.len() < 2 * CELL_CAP && json.ends_with("… [cut: 100000 items in all]\"]}"), "{}", json.len());
+    }
+
+    #[test]
+    fn hidden_characters_are_counted() {
+        let mut hidden = Hidden::default();
+        let rows = vec![process("\u{202e}\u{200b}")];
+        write_row_counted(&rows, 0, &[2, 4], &mut Vec::new(), &mut hidden);
+        assert_eq!(hidden, Hidden { controls: 1, direction: 1, invisible: 1 });
+    }
+
+    #[test]
+    fn raw_names_are_not_escaped_names() {
+        assert!(crate::model::Remediated::FIELDS.contains(&"type"));
+    }
+
+    use crate::model::Row;
+
+    proptest! {
+        #[test]
+        fn times_are_written_as_they_display(secs in -70_000_000_000i64..300_000_000_000, nanos in 0u32..1_000_000_000) {
+            let t = Timestamp::from_unix(secs, nanos);
+            let mut out = Vec::new();
+            write_time(t, &mut out);
+            prop_assert_eq!(String::from_utf8(out).unwrap(), t.to_string());
+        }
+
+        #[test]
+        fn any_text_makes_valid_json(text in any::<String>(), n: i64) {
+            let mut out = Vec::new();
+            write_text(&text, &mut out);
+            prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+            out.clear();
+            write_signed(n, &mut out);
+            prop_assert_eq!(String::from_utf8(out).unwrap(), n.to_string());
+        }
+
+        #[test]
+        fn scrubbed_json_keeps_all_but_its_texts(text in any::<String>(), key in "[a-z\"\\\\]{0,5}", n: u64) {
+            let value = serde_json::json!({ key.clone(): [text, { "n": n, "t": "a b" }, null, true, -1.5e3], "z": {} });
+            let raw = RawValue::from_string(serde_json::to_string_pretty(&value).unwrap()).unwrap();
+            let scrubbed = scrub_json(&raw);
+            let again: serde_json::Value = serde_json::from_str(scrubbed.get()).unwrap();
+            prop_assert_eq!(&again[&key][1], &value[&key][1]);
+            prop_assert_eq!(&again[&key][4], &value[&key][4]);
+            prop_assert!(super::super::is_plain(scrubbed.get()));
+            let twice = scrub_json(&scrubbed);
+            prop_assert_eq!(twice.get(), scrubbed.get());
+        }
+    }
+
+    #[test]
+    fn free_text_of_an_object_is_redacted_and_its_path_is_not() {
+        let raw = RawValue::from_string(
+            r#"{"path":"/tmp/token=abc","content":"a\\npassword=hunter2\\nx\u001b","tags":["token=zzz"]}"#.into(),
+        )
+        .unwrap();
+        let scrubbed = scrub_json(&raw);
+        let value: serde_json::Value = serde_json::from_str(scrubbed.get()).unwrap();
+        assert_eq!(value["path"], "/tmp/token=abc");
+        assert!(!scrubbed.get().contains("hunter2") && !scrubbed.get().contains("zzz"), "{scrubbed}");
+        assert!(value["content"].as_str().unwrap().ends_with(r"]\nx\x1b"), "{scrubbed}");
+    }
+}

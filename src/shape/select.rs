@@ -193,3 +193,81 @@ fn sort(rows: &dyn Rows, order: &mut Vec<u32>, place: &Place, descending: bool, 
     order.extend(keyed.into_iter().map(|(_, row)| row));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::DeviceRow;
+    use crate::model::{DeviceId, Timestamp};
+    use crate::shape::Untrusted;
+
+    fn rows() -> Vec<DeviceRow> {
+        [("b10", Some(3)), ("b9", None), ("a", Some(1)), ("a", Some(2))]
+            .into_iter()
+            .map(|(name, seen)| DeviceRow {
+                id: DeviceId::new("x"),
+                name: Untrusted::new(name),
+                backend: "local",
+                platform: "linux",
+                os: None,
+                address: None,
+                last_seen: seen.map(Timestamp::from_millis),
+                group: None,
+                tier: None,
+                tags: vec![],
+            })
+            .collect()
+    }
+
+    fn wanted(fields: &[&str], sort: Option<&str>) -> Wanted {
+        Wanted { fields: fields.iter().map(|f| (*f).into()).collect(), sort: sort.map(Into::into), filter: None }
+    }
+
+    fn order(sort: &str) -> Vec<u32> {
+        select(&rows(), &wanted(&[], Some(sort)), &Job::default()).unwrap().order
+    }
+
+    #[test]
+    fn sorts_stably_and_puts_what_is_absent_last() {
+        assert_eq!(order("name"), [2, 3, 1, 0]);
+        assert_eq!(order("-name"), [0, 1, 2, 3]);
+        assert_eq!(order("last_seen"), [2, 3, 0, 1]);
+        assert_eq!(order("-last_seen"), [0, 3, 2, 1]);
+    }
+
+    #[test]
+    fn columns_come_in_the_wanted_order_once() {
+        let selection = select(&rows(), &wanted(&["os", "id", "os"], None), &Job::default()).unwrap();
+        assert_eq!(selection.columns, [4, 0]);
+        assert_eq!(selection.order, [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn unknown_fields_are_refused_with_the_nearest() {
+        for w in [wanted(&["nmae"], None), wanted(&[], Some("-nmae"))] {
+            let e = w.check(rows().fields()).unwrap_err();
+            assert_eq!(e.code, ErrorCode::BadArgs);
+            assert_eq!(e.hint.as_deref(), Some("did you mean \"name\"?"));
+        }
+        assert!(wanted(&vec!["id"; 65], None).check(rows().fields()).is_err());
+        assert!(wanted(&["name.x"], None).check(rows().fields()).unwrap_err().to_string().contains("whole fields"));
+    }
+
+    #[test]
+    fn a_costly_column_is_filled_when_anything_names_it() {
+        assert!(wanted(&["sha256"], None).mentions("sha256"));
+        assert!(wanted(&[], Some("-sha256")).mentions("sha256"));
+        let filter = |f: &str| Wanted { filter: Some(f.into()), ..Wanted::default() };
+        assert!(filter("pid>1 and sha256~00").mentions("sha256"));
+        assert!(!filter("name=sha256").mentions("sha256"));
+        assert!(!Wanted::default().mentions("sha256"));
+    }
+
+    #[test]
+    fn a_cancelled_job_ends_it() {
+        let job = Job::default();
+        job.cancel();
+        let e = select(&rows(), &wanted(&[], Some("name")), &job).unwrap_err();
+        assert_eq!(e.code, ErrorCode::Cancelled);
+    }
+}

@@ -281,3 +281,151 @@ fn parse(cursor: &str) -> Option<(&str, usize)> {
     let number: u32 = offset.parse().ok()?;
     (is_id && number.to_string() == offset).then_some((id, number as usize))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::os::unix::fs::MetadataExt;
+
+    struct Dir(PathBuf);
+
+    impl Dir {
+        fn new() -> Self {
+            let path = std::env::temp_dir().join(format!("live-response-snapshot-{}", random_hex::<8>()));
+            std::fs::create_dir(&path).unwrap();
+            Dir(path)
+        }
+    }
+
+    impl Drop for Dir {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn snapshot(dir: &Path, rows: usize, pad: usize) -> Snapshot {
+        let mut builder = Snapshot::builder(dir);
+        for n in 0..rows {
+            builder.push(format!("{{\"n\":{n},\"p\":\"{}\"}}", "x".repeat(pad)).as_bytes()).unwrap();
+        }
+        builder.finish().unwrap()
+    }
+
+    fn numbers(page: &PageRows) -> Vec<u64> {
+        page.rows
+            .iter()
+            .map(|r| serde_json::from_str::<serde_json::Value>(r.get()).unwrap()["n"].as_u64().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn a_big_listing_lies_in_a_nameless_private_file() {
+        let dir = Dir::new();
+        let kept = snapshot(&dir.0, 5_000, 400);
+        let Bytes::File(file) = &kept.bytes else { panic!("in memory") };
+        let meta = file.metadata().unwrap();
+        assert_eq!((meta.nlink(), meta.mode() & 0o777), (0, 0o600));
+        assert_eq!(std::fs::read_dir(&dir.0).unwrap().count(), 0);
+        for start in [0, 1, 63, 64, 65, 2_500, 4_998] {
+            let page = kept.page(start, 3, None).unwrap();
+            let expected: Vec<u64> = (start as u64..5_000).take(3).collect();
+            assert_eq!(numbers(&page), expected);
+            assert_eq!(page.next, Some(start + 3).filter(|n| *n < 5_000));
+        }
+    }
+
+    #[test]
+    fn writing_takes_constant_memory() {
+        let dir = Dir::new();
+        let mut builder = Snapshot::builder(&dir.0);
+        for _ in 0..20_000 {
+            builder.push(&[b'1'; 1_000]).unwrap();
+            assert!(builder.tail.capacity() <= 2 * IN_MEMORY + 1024);
+        }
+        assert!(builder.tail.capacity() <= 4 * CHUNK && builder.notes.len() < 400);
+    }
+
+    #[test]
+    fn a_page_ends_before_its_cap_but_always_goes_on() {
+        let dir = Dir::new();
+        let kept = snapshot(&dir.0, 10, 100);
+        let page = kept.page(0, 10, Some(250)).unwrap();
+        assert_eq!((numbers(&page), page.next, page.truncated), (vec![0, 1], Some(2), true));
+        let page = kept.page(9, 10, Some(1)).unwrap();
+        assert_eq!((numbers(&page), page.next, page.truncated), (vec![9], None, false));
+    }
+
+    #[test]
+    fn an_empty_listing_has_an_empty_page_and_no_other() {
+        let dir = Dir::new();
+        let kept = snapshot(&dir.0, 0, 0);
+        assert!(kept.is_empty() && kept.page(0, 50, None).unwrap().rows.is_empty());
+        assert_eq!(kept.page(1, 50, None).unwrap_err().code, ErrorCode::BadCursor);
+    }
+
+    #[test]
+    fn a_directory_that_is_gone_is_said_and_a_line_break_refused() {
+        let mut builder = Snapshot::builder(Path::new("/nonexistent"));
+        assert_eq!(builder.push(b"{\n}").unwrap_err().code, ErrorCode::Internal);
+        let e = (0..2_000).find_map(|_| builder.push(&[b'1'; 1_000]).err()).unwrap();
+        assert_eq!(e.code, ErrorCode::StoreUnavailable);
+    }
+
+    #[test]
+    fn the_newest_eight_are_kept() {
+        let dir = Dir::new();
+        let all = Snapshots::default();
+        let ids: Vec<String> = (0..9).map(|_| all.keep("dir", Arc::new(snapshot(&dir.0, 3, 0)))).collect();
+        assert_eq!(all.open("dir", &Snapshots::cursor(&ids[0], 1)).err().unwrap().code, ErrorCode::BadCursor);
+        for id in &ids[1..] {
+            assert_eq!(all.open("dir", &Snapshots::cursor(id, 2)).unwrap().2, 2);
+        }
+        let e = all.open("processes", &Snapshots::cursor(&ids[8], 2)).err().unwrap();
+        assert!(e.message.contains("is of dir"));
+    }
+
+    #[test]
+    fn a_cursor_is_read_strictly() {
+        let all = Snapshots::default();
+        let id = "0123456789abcdef";
+        assert_eq!(parse("0123456789abcdef.50"), Some((id, 50)));
+        for text in [
+            "",
+            ".",
+            "x.1",
+            "0123456789ABCDEF.1",
+            "0123456789abcdef.",
+            "0123456789abcdef.01",
+            "0123456789abcdef.+1",
+            "0123456789abcdef.-1",
+            "0123456789abcdef. 1",
+            "0123456789abcdef.1.2",
+            "0123456789abcdef.99999999999",
+            "é123456789abcdef.1",
+        ] {
+            assert_eq!(all.open("dir", text).err().unwrap().code, ErrorCode::BadCursor, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn pages_give_every_row_once(rows in 0usize..300, limit in 1usize..100, cap in 1usize..2_000) {
+            let dir = Dir::new();
+            let kept = snapshot(&dir.0, rows, 10);
+            let mut seen = Vec::new();
+            let mut next = Some(0);
+            while let Some(start) = next {
+                let page = kept.page(start, limit, Some(cap)).unwrap();
+                seen.extend(numbers(&page));
+                next = page.next;
+            }
+            prop_assert_eq!(seen, (0..rows as u64).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn any_cursor_is_read_or_refused(text in any::<String>()) {
+            prop_assert!(Snapshots::default().open("dir", &text).is_err());
+        }
+    }
+}

@@ -243,3 +243,110 @@ fn print(cell: &Cell<'_>, field: &str, out: &mut Vec<u8>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorCode;
+    use crate::shape::{Untrusted, Wanted, select};
+
+    crate::model::row! {
+        pub struct Item {
+            pub name: Untrusted,
+            pub size_bytes: Option<u64>,
+            pub attributes: Option<crate::model::Attributes>,
+            pub command_line: Option<Untrusted>,
+        }
+    }
+
+    fn item(name: &str, size_bytes: Option<u64>, command_line: &str) -> Item {
+        let attributes = crate::model::Attributes {
+            mode: "-r--".into(),
+            owner: Some(Untrusted::new("root")),
+            group: None,
+            hidden: true,
+            immutable: false,
+            append_only: false,
+        };
+        Item {
+            name: Untrusted::new(name),
+            size_bytes,
+            attributes: Some(attributes),
+            command_line: Some(Untrusted::new(command_line)),
+        }
+    }
+
+    fn all(rows: &dyn Rows) -> Selection {
+        select(rows, &Wanted::default(), &Job::default()).unwrap()
+    }
+
+    fn printed(rows: &dyn Rows, columns: &[usize], width: Option<usize>) -> String {
+        let mut out = Vec::new();
+        table(rows, &all(rows), columns, width, &Job::default(), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn columns_are_aligned_by_what_is_seen() {
+        let rows = vec![item("文", Some(5), "a"), item("ab\x1b", None, "--token=abc")];
+        let text = printed(&rows, &[0, 1, 2], None);
+        assert_eq!(
+            text,
+            "NAME    SIZE_BYTES  ATTRIBUTES\n文               5  -r-- root hidden\nab\\x1b           -  -r-- root hidden\n"
+        );
+        assert!(!printed(&rows, &[3], None).contains("abc"));
+    }
+
+    #[test]
+    fn a_terminal_s_lines_are_cut_and_a_pipe_s_are_not() {
+        let rows = vec![item(&"n".repeat(100), Some(1), &"文".repeat(100))];
+        for width in [20, 40, 80] {
+            for line in printed(&rows, &[0, 1, 3], Some(width)).lines() {
+                let seen: usize = line.chars().map(char_width).sum();
+                assert!(seen <= width.max(3 * MIN_WIDTH + 4), "{width}: {line}");
+            }
+        }
+        assert!(printed(&rows, &[0, 3], None).contains(&"文".repeat(100)));
+    }
+
+    #[test]
+    fn default_columns_unless_fields_were_asked_for() {
+        let rows: Vec<Item> = Vec::new();
+        assert_eq!(columns(&rows, &all(&rows), false, &["size_bytes", "nothing", "name"]), [1, 0]);
+        assert_eq!(columns(&rows, &all(&rows), true, &["name"]), [0, 1, 2, 3]);
+        assert_eq!(columns(&rows, &all(&rows), false, &[]), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn json_is_an_array_with_a_row_a_line() {
+        let mut rows = vec![item("a", None, "x"), item("b", Some(1), "y")];
+        for count in [2, 1, 0] {
+            rows.truncate(count);
+            let mut out = Vec::new();
+            json(&rows, &all(&rows), &Job::default(), &mut out).unwrap();
+            let value: Vec<serde_json::Value> = serde_json::from_slice(&out).unwrap();
+            assert_eq!(value.len(), count);
+            assert_eq!(out.iter().filter(|b| **b == b'\n').count(), if count == 0 { 1 } else { count + 2 });
+        }
+    }
+
+    #[test]
+    fn a_cancel_and_a_broken_pipe_end_it() {
+        struct Broken;
+        impl Write for Broken {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                Err(std::io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let rows = vec![item("a", None, "x")];
+        assert!(table(&rows, &all(&rows), &[0], None, &Job::default(), &mut Broken).is_err());
+        let job = Job::default();
+        job.cancel();
+        let selection = all(&rows);
+        let e = json(&rows, &selection, &job, &mut Vec::new()).unwrap_err();
+        assert_eq!(e.code, ErrorCode::Cancelled);
+    }
+}

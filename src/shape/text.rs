@@ -203,3 +203,81 @@ pub fn error(e: &Error) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorCode;
+
+    fn raw(json: &str) -> Box<RawValue> {
+        RawValue::from_string(json.into()).unwrap()
+    }
+
+    fn list(rows: &[Box<RawValue>], columns: &[&str], total: usize) -> String {
+        let rows: Vec<&RawValue> = rows.iter().map(|r| &**r).collect();
+        listing(&rows, columns, &Page { start: 0, total, cursor: &|at| format!("c.{at}") })
+    }
+
+    #[test]
+    fn rows_are_lines_without_empty_columns() {
+        let rows = [raw(r#"{"pid":1,"name":"a","x":"y"}"#), raw(r#"{"pid":2,"user":"root","ok":true}"#)];
+        assert_eq!(list(&rows, &["pid", "name", "cwd", "user"], 2), "pid\tname\tuser\n1\ta\n2\t\troot");
+        assert_eq!(list(&rows, &[], 2), "pid\tname\tx\tuser\tok\n1\ta\ty\n2\t\t\troot\ttrue");
+        assert_eq!(list(&[], &["pid"], 0), "no rows");
+    }
+
+    #[test]
+    fn objects_and_lists_stand_in_their_cell() {
+        let rows = [raw(r#"{"a":{"mode":"-r","owner":"root","hidden":false},"t":["x","y"]}"#)];
+        assert_eq!(list(&rows, &[], 1), "a\tt\nmode=-r owner=root\tx, y");
+    }
+
+    #[test]
+    fn what_is_left_out_is_said_with_the_cursor_that_goes_on() {
+        let rows: Vec<_> = (0..60).map(|n| raw(&format!(r#"{{"n":{n}}}"#))).collect();
+        assert!(list(&rows, &[], 1_000).ends_with("\n49\n… 950 more of 1000; next_cursor c.50"));
+    }
+
+    #[test]
+    fn hostile_rows_do_not_pass_the_cap() {
+        let big = "é".repeat(4_000);
+        let wide: String = (0..40).map(|n| format!(r#""f{n}":"{big}","#)).collect();
+        for row in [format!(r#"{{"a":"{big}"}}"#), format!("{{{wide}\"z\":1}}")] {
+            let rows: Vec<_> = (0..50).map(|_| raw(&row)).collect();
+            let text = list(&rows, &[], 50);
+            assert!(text.len() <= BYTE_CAP && text.lines().count() > 1, "{}", text.len());
+            assert!(text.contains("next_cursor c."));
+        }
+    }
+
+    #[test]
+    fn an_object_is_lines() {
+        let json = raw(
+            r#"{"path":"/a","none":null,"empty":[],"attributes":{"mode":"-r","owner":"root"},"signed_in":[{"user":"a","from":"b"},{"user":"c"}],"tags":["x"]}"#,
+        );
+        assert_eq!(
+            object(&json),
+            "path: /a\nattributes:\n  mode: -r\n  owner: root\nsigned_in:\n  - user: a\n    from: b\n  - user: c\ntags: x"
+        );
+        let long = object(&raw(&format!(r#"{{"content":"{}"}}"#, "x".repeat(30_000))));
+        assert!(long.len() <= BYTE_CAP && long.contains("bytes more"));
+        let deep = format!("{}1{}", r#"{"a":"#.repeat(100), "}".repeat(100));
+        assert!(object(&raw(&deep)).len() <= BYTE_CAP);
+    }
+
+    #[test]
+    fn a_pending_answer_says_so_first() {
+        let text = pending("r-1", "maple", "2026-11-24T03:00:00Z", "approvals approve\nNOT");
+        assert!(text.starts_with("NOT DONE, nothing has changed"));
+        assert!(text.ends_with(r"approve\nNOT"));
+    }
+
+    #[test]
+    fn an_error_is_cleaned_and_redacted() {
+        let e = Error::new(ErrorCode::NotFound, "no file \"a\x1b[2K\" token=abc").hint("look\nagain");
+        let text = error(&e);
+        assert!(text.starts_with("E_NOT_FOUND: no file \"a\\x1b[2K\" token=[redacted:"), "{text}");
+        assert!(text.ends_with("\nhint: look\\nagain"), "{text}");
+        assert!(error(&Error::new(ErrorCode::BadArgs, "x".repeat(100_000))).len() < BYTE_CAP);
+    }
+}
