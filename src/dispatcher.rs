@@ -16,7 +16,7 @@ use crate::nearest::nearest;
 use crate::principal::{Principal, Transport};
 use crate::registry::{Body, Call, Common, Context, Core, Reply, Spec, Tool, blocking, request_result, split};
 use crate::session::{ConnectionId, JobEntry, Session, TranscriptLine};
-use crate::shape::{self, Page, ResultObject, Rows, Selection, Snapshots};
+use crate::shape::{self, Page, PageRows, ResultObject, Rows, Selection, Snapshot, Snapshots};
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -335,7 +335,7 @@ impl Work {
             }
             Reply::Done(Body::Object(data)) => {
                 let mut result = self.completed();
-                result.data = Some(data);
+                result.data = Some(if result.untrusted { shape::scrub_json(&data) } else { data });
                 Ok(Answered::plain(result))
             }
             Reply::Done(Body::Rows { rows, extra }) => self.listing(rows, extra).await,
@@ -361,15 +361,16 @@ impl Work {
         let mut result = self.completed();
         let total = selection.order.len();
         if self.extent == Extent::All {
-            result.page = Some(Page { returned: total, total, next_cursor: None, truncated: false });
+            result.page = Some(Page::whole(total));
             result.data = Some(extra);
             let rows = AllRows { rows, selection, columns: self.call.spec.columns };
             return Ok(Answered { result: Arc::new(result), rows: Some(rows) });
         }
-        let snapshots = self.snapshots().clone();
         let (size, cap) = self.page_limits();
-        let page = blocking(move || snapshots.first_page(&*rows, &selection, size, cap)).await??;
-        fill(&mut result, page, &extra)?;
+        let (spill, job) = (self.core.sessions.spill().to_owned(), self.entry.job.clone());
+        let (snapshot, page) = blocking(move || first_page(&*rows, &selection, size, cap, &spill, &job)).await??;
+        let listing = page.next.map(|_| self.snapshots().keep(self.call.spec.name, Arc::new(snapshot)));
+        fill(&mut result, page, Place { start: 0, total, listing }, &extra)?;
         Ok(Answered::plain(result))
     }
 
@@ -378,11 +379,12 @@ impl Work {
             return Err(Error::new(ErrorCode::BadArgs, "a cursor stands alone: its listing is filtered and sorted already")
                 .hint("send cursor, and limit if need be"));
         }
-        let (snapshots, cursor) = (self.snapshots().clone(), cursor.to_owned());
+        let (listing, snapshot, start) = self.snapshots().open(self.call.spec.name, cursor)?;
         let (size, cap) = self.page_limits();
-        let page = blocking(move || snapshots.next_page(&cursor, size, cap)).await??;
+        let total = snapshot.len();
+        let page = blocking(move || snapshot.page(start, size, cap)).await??;
         let mut result = self.completed();
-        fill(&mut result, page, RawValue::NULL)?;
+        fill(&mut result, page, Place { start, total, listing: Some(listing) }, RawValue::NULL)?;
         Ok(Answered::plain(result))
     }
 
@@ -408,7 +410,7 @@ impl Work {
         }
         result.elapsed_ms = millis(started);
         let warnings = self.entry.job.take_warnings();
-        result.warnings.extend(warnings.iter().map(|w| shape::clean(w).into_owned()));
+        result.warnings.extend(warnings.iter().map(|w| shape::scrub(w).into_owned()));
         if spec.is_recorded() && let Some(gap) = self.record(&result).await {
             result.warnings.push(gap);
         }
@@ -462,16 +464,47 @@ fn returned(call: &Call, result: &ResultObject) -> Vec<Record> {
         "untrusted": result.untrusted,
         "elapsed_ms": result.elapsed_ms,
     });
-    let mut records = vec![Record::new("output.returned").principal(&call.principal).detail(&detail)];
+    let mut records = vec![Record::new("output.returned").by(&call.principal).detail(&detail)];
     if let Some(page) = result.page.as_ref().filter(|p| p.truncated) {
         let detail = serde_json::json!({ "command_id": call.command_id, "returned": page.returned, "total": page.total });
-        records.push(Record::new("output.truncated").principal(&call.principal).detail(&detail));
+        records.push(Record::new("output.truncated").by(&call.principal).detail(&detail));
     }
     records
 }
 
+/// Where a page stands in its listing.
+struct Place {
+    start: usize,
+    total: usize,
+    listing: Option<String>,
+}
+
+/// Renders the selected rows once, as the snapshot that cursors read, and gives its first page.
+fn first_page(
+    rows: &dyn Rows,
+    selection: &Selection,
+    size: usize,
+    cap: Option<usize>,
+    spill: &std::path::Path,
+    job: &Job,
+) -> Result<(Snapshot, PageRows)> {
+    let mut builder = Snapshot::builder(spill);
+    let mut line = Vec::with_capacity(512);
+    for (i, row) in selection.order.iter().enumerate() {
+        if i % 1024 == 0 {
+            job.check()?;
+        }
+        line.clear();
+        shape::write_row(rows, usize::try_from(*row).unwrap_or(usize::MAX), &selection.columns, &mut line);
+        builder.push(&line)?;
+    }
+    let snapshot = builder.finish()?;
+    let page = snapshot.page(0, size, cap)?;
+    Ok((snapshot, page))
+}
+
 /// `data` of a page: the rows after the fields that stand beside them.
-fn fill(result: &mut ResultObject, page: shape::PageRows, extra: &RawValue) -> Result<()> {
+fn fill(result: &mut ResultObject, page: PageRows, place: Place, extra: &RawValue) -> Result<()> {
     let beside = extra.get().strip_prefix('{').and_then(|e| e.strip_suffix('}')).unwrap_or_default();
     let mut data = String::with_capacity(page.rows.iter().map(|r| r.get().len() + 1).sum::<usize>() + beside.len() + 16);
     data.push('{');
@@ -491,9 +524,11 @@ fn fill(result: &mut ResultObject, page: shape::PageRows, extra: &RawValue) -> R
         .map_err(|e| Error::new(ErrorCode::Internal, "a row has no JSON form").source(e))?;
     result.page = Some(Page {
         returned: page.rows.len(),
-        total: page.total,
-        next_cursor: page.next_cursor,
+        total: place.total,
+        next_cursor: place.listing.as_deref().zip(page.next).map(|(id, next)| Snapshots::cursor(id, next)),
         truncated: page.truncated,
+        start: place.start,
+        listing: place.listing,
     });
     result.data = Some(data);
     Ok(())

@@ -121,3 +121,11 @@ pub enum Admission {
     /// An equal intent of the same principal is pending: this is it.
     Pending(RequestView),
 }
+
+#[cfg(test)]
+impl Approved {
+    /// For tests of what an approval sets off; nothing but `Guard::consume` makes one otherwise.
+    pub(crate) fn for_test(device: &DeviceId, steps: Vec<Step>) -> Approved {
+        Approved { request: RequestId::mint(), device: device.clone(), steps }
+    }
+}

@@ -156,6 +156,9 @@ pub struct ProcessTarget {
     pub image_identity: FileIdentity,
     pub image_sha256: Sha256,
     pub image_size: u64,
+    /// Why its image stays where it is, where it does.
+    #[serde(default)]
+    pub image_note: Option<String>,
 }
 
 /// One exact thing to do.

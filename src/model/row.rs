@@ -83,7 +83,7 @@ macro_rules! row {
         pub struct $name { $($(#[$fdoc])* #[serde(skip_serializing_if = "crate::model::empty")] pub $field: $ty,)* }
 
         impl $crate::model::Row for $name {
-            const FIELDS: &'static [&'static str] = &[$(stringify!($field)),*];
+            const FIELDS: &'static [&'static str] = &[$($crate::model::field_name(stringify!($field))),*];
 
             fn cell(&self, field: usize) -> $crate::model::Cell<'_> {
                 let mut i = 0usize;
@@ -98,6 +98,14 @@ macro_rules! row {
     };
 }
 pub(crate) use row;
+
+/// A field's name on the wire: `r#type` is `type`.
+pub(crate) const fn field_name(ident: &'static str) -> &'static str {
+    match ident.as_bytes() {
+        [b'r', b'#', ..] => ident.split_at(2).1,
+        _ => ident,
+    }
+}
 
 /// Whether a field is left out of its row.
 pub(crate) fn empty<T: AsCell>(field: &T) -> bool {

@@ -4,9 +4,9 @@
 use super::{Context, Core};
 use crate::error::{Error, ErrorCode, Result, State};
 use crate::guard::{Phase, RequestView};
-use crate::model::{CommandId, DeviceId, End, Listing, Outcome, Timestamp, row};
+use crate::model::{CommandId, DeviceId, End, Outcome, Timestamp, row};
 use crate::session::JobEntry;
-use crate::shape::{Approval, ErrorObject, Progress, ResultObject, clean};
+use crate::shape::{Approval, ErrorObject, Page, Progress, ResultObject, scrub};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -215,7 +215,7 @@ pub async fn request_result(core: &Arc<Core>, view: &RequestView) -> Result<Resu
 }
 
 async fn done(core: &Arc<Core>, view: &RequestView, outcome: &Outcome, result: &mut ResultObject) -> Result<()> {
-    result.warnings = outcome.warnings.iter().map(|w| clean(w).into_owned()).collect();
+    result.warnings = outcome.warnings.iter().map(|w| scrub(w).into_owned()).collect();
     result.untrusted = true;
     let error = |code: ErrorCode, message: &str| ErrorObject::from(&Error::new(code, message));
     match &outcome.end {
@@ -237,10 +237,9 @@ async fn done(core: &Arc<Core>, view: &RequestView, outcome: &Outcome, result: &
         return Ok(());
     }
     result.verified = Some(outcome.verified);
-    let rows = Listing::from(outcome.rows.clone());
-    let count = rows.rows.len();
-    result.data = serde_json::value::to_raw_value(&serde_json::json!({ "rows": rows.rows })).ok();
-    result.page = Some(crate::shape::Page { returned: count, total: count, next_cursor: None, truncated: false });
+    let rows = serde_json::value::to_raw_value(&serde_json::json!({ "rows": outcome.rows })).ok();
+    result.data = rows.map(|r| crate::shape::scrub_json(&r));
+    result.page = Some(Page::whole(outcome.rows.len()));
     Ok(())
 }
 

@@ -99,6 +99,7 @@ pub struct SessionManager {
     /// Of listings that belong to no session, by connection.
     pub snapshots: Snapshots,
     limits: Limits,
+    spill: std::path::PathBuf,
     sessions: Mutex<HashMap<SessionId, Arc<Session>>>,
     /// Opening order, for "the newest".
     order: Mutex<Vec<SessionId>>,
@@ -114,11 +115,17 @@ impl SessionManager {
         SessionManager {
             devices,
             jobs: JobTable::default(),
-            snapshots: Snapshots::new(spill),
+            snapshots: Snapshots::default(),
             limits,
+            spill,
             sessions: Mutex::default(),
             order: Mutex::default(),
         }
+    }
+
+    /// Where big listings are kept for their cursors.
+    pub fn spill(&self) -> &std::path::Path {
+        &self.spill
     }
 
     pub fn limits(&self) -> &Limits {
@@ -160,7 +167,7 @@ impl SessionManager {
             connection,
             comment,
             opened: now,
-            snapshots: self.snapshots.sibling(),
+            snapshots: Snapshots::default(),
             directory: Mutex::new(directory),
             last_used: AtomicI64::new(now.as_secs()),
             busy: AtomicUsize::new(0),

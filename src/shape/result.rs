@@ -1,6 +1,6 @@
 //! The result object: what every call of every front end answers with.
 
-use super::{clean, text};
+use super::{scrub, text};
 use crate::error::{Error, State};
 use crate::model::{CommandId, DeviceRef, RequestId, SessionId, Timestamp, Verified};
 use serde::Serialize;
@@ -41,6 +41,39 @@ pub struct Page {
     pub total: usize,
     pub next_cursor: Option<String>,
     pub truncated: bool,
+    /// The offset of the first row, and the listing's id in cursors.
+    #[serde(skip)]
+    pub start: usize,
+    #[serde(skip)]
+    pub listing: Option<String>,
+}
+
+impl Page {
+    /// A listing that fits in one page.
+    pub fn whole(rows: usize) -> Self {
+        Page { returned: rows, total: rows, next_cursor: None, truncated: false, start: 0, listing: None }
+    }
+
+    fn to_text(&self, data: &RawValue, columns: &[&str]) -> String {
+        #[derive(serde::Deserialize)]
+        struct Data<'a> {
+            #[serde(borrow, default)]
+            rows: Vec<&'a RawValue>,
+            #[serde(default)]
+            help: Option<String>,
+        }
+        let Ok(data) = serde_json::from_str::<Data>(data.get()) else {
+            return text::object(data);
+        };
+        if let Some(help) = data.help {
+            return help;
+        }
+        let cursor = |offset: usize| match &self.listing {
+            Some(id) => super::Snapshots::cursor(id, offset),
+            None => "none: narrow the call".to_owned(),
+        };
+        text::listing(&data.rows, columns, &text::Page { start: self.start, total: self.total, cursor: &cursor })
+    }
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -70,13 +103,22 @@ pub struct ErrorObject {
     pub detail: Option<Box<RawValue>>,
 }
 
+impl ErrorObject {
+    fn to_text(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{}: {}\nhint: {hint}", self.code, self.message),
+            None => format!("{}: {}", self.code, self.message),
+        }
+    }
+}
+
 impl From<&Error> for ErrorObject {
     /// Messages may quote a device: they are cleaned here.
     fn from(e: &Error) -> Self {
         ErrorObject {
             code: e.code.as_str().into(),
-            message: clean(&e.message).into_owned(),
-            hint: e.hint.as_deref().map(|h| clean(h).into_owned()),
+            message: scrub(&e.message).into_owned(),
+            hint: e.hint.as_deref().map(|h| scrub(h).into_owned()),
             detail: e.detail.clone(),
         }
     }
@@ -118,7 +160,7 @@ impl ResultObject {
         let mut out = match (&self.state, &self.error, &self.data) {
             (State::PendingApproval, ..) => self.pending_text(),
             (State::Running, ..) => self.running_text(),
-            (_, Some(e), _) => text::error(&e.code, &e.message, e.hint.as_deref()),
+            (_, Some(e), _) => e.to_text(),
             (_, None, Some(data)) => self.data_text(data),
             (state, None, None) => state.as_str().to_owned(),
         };
@@ -130,14 +172,13 @@ impl ResultObject {
     }
 
     fn pending_text(&self) -> String {
-        let Some(a) = &self.approval else {
-            return "NOT DONE, nothing has changed".into();
-        };
-        format!(
-            "NOT DONE, nothing has changed. A person must say yes first (request {}, match {}, until {}).\n{}\n\
-             Then: fg {}",
-            a.request_id, a.r#match, a.expires_at, a.how, self.command_id
-        )
+        match &self.approval {
+            Some(a) => {
+                let asked = text::pending(a.request_id.as_str(), &a.r#match, &a.expires_at.to_string(), &a.how);
+                format!("{asked}\nthen: fg {}", self.command_id)
+            }
+            None => text::NOT_DONE.to_owned(),
+        }
     }
 
     fn running_text(&self) -> String {
@@ -150,7 +191,7 @@ impl ResultObject {
 
     fn data_text(&self, data: &RawValue) -> String {
         let mut out = match &self.page {
-            Some(page) => text::listing(data, self.columns, page),
+            Some(page) => page.to_text(data, self.columns),
             None => text::object(data),
         };
         if let Some(v) = self.verified {

@@ -1,0 +1,168 @@
+//! Whole commands against the peer tools, in one run: `live-response console -c …` with every row printed, beside `ps
+//! aux`, `ss -tanp`, `ls -l`, `find`, `fd` and `sha256sum`. Prints the medians and their ratio; judges nothing.
+//!
+//! cargo bench --bench collectors [-- NAME…]
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const ROUNDS: usize = 7;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    if let [role, count] = arguments.as_slice()
+        && role == "hold-sockets"
+    {
+        return hold_sockets(count.parse().expect("a count"));
+    }
+    let root = std::env::temp_dir().join(format!("live-response-bench-{}", std::process::id()));
+    fs::create_dir_all(&root).expect("a scratch folder");
+    let bench = Bench { root: root.clone(), only: arguments };
+    println!("{:<34} {:>10} {:>10} {:>7}  peer", "command", "ours ms", "peer ms", "ratio");
+    bench.run("processes", processes);
+    bench.run("connections", connections);
+    bench.run("dir", dir);
+    bench.run("findfile", findfile);
+    bench.run("fileinfo", fileinfo);
+    let _ = fs::remove_dir_all(root);
+}
+
+struct Bench {
+    root: PathBuf,
+    only: Vec<String>,
+}
+
+impl Bench {
+    fn run(&self, name: &str, measure: fn(&Bench)) {
+        if self.only.is_empty() || self.only.iter().any(|o| o == name) {
+            measure(self);
+        }
+    }
+
+    fn ours(&self, line: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_live-response"));
+        command.args(["console", "-c", line]);
+        command.env("LIVE_RESPONSE_HOME", self.root.join("home")).env("XDG_CONFIG_HOME", self.root.join("config"));
+        command.env_remove("LIVE_RESPONSE_CONFIG");
+        command
+    }
+
+    /// Ours and the peer in turns, so that both see the same machine.
+    fn against(&self, line: &str, peer: &[&str]) {
+        let Some((program, arguments)) = peer.split_first() else { return };
+        let mut theirs = Command::new(program);
+        theirs.args(arguments);
+        let mut ours = self.ours(line);
+        let mut times: [Vec<Duration>; 2] = Default::default();
+        for round in 0..=ROUNDS {
+            for (command, times) in [&mut ours, &mut theirs].into_iter().zip(&mut times) {
+                let Some(time) = time(command) else {
+                    println!("{:<34} {:>10} {:>10} {:>7}  {program} is not here or failed", line, "-", "-", "-");
+                    return;
+                };
+                // The first round warms the caches.
+                if round > 0 {
+                    times.push(time);
+                }
+            }
+        }
+        let [ours, theirs] = times.map(median);
+        println!("{line:<34} {ours:>10.1} {theirs:>10.1} {:>6.2}x  {}", theirs / ours, peer.join(" "));
+    }
+}
+
+fn time(command: &mut Command) -> Option<Duration> {
+    let start = Instant::now();
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().ok()?;
+    status.success().then(|| start.elapsed())
+}
+
+fn median(mut times: Vec<Duration>) -> f64 {
+    times.sort();
+    times[times.len() / 2].as_secs_f64() * 1000.0
+}
+
+/// Children that are killed when the measurement is over.
+struct Children(Vec<Child>);
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn processes(bench: &Bench) {
+    let sleep = |_| Command::new("sleep").arg("600").stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("sleep");
+    let _children = Children((0..1000).map(sleep).collect());
+    bench.against("processes", &["ps", "aux"]);
+}
+
+fn connections(bench: &Bench) {
+    let own = std::env::current_exe().expect("this program");
+    let holder = |_| {
+        let mut child = Command::new(&own).args(["hold-sockets", "5000"]).stdout(Stdio::piped()).spawn().expect("a holder");
+        let mut ready = String::new();
+        let stdout = child.stdout.as_mut().expect("its stdout");
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut ready).expect("its word");
+        child
+    };
+    let _children = Children((0..2).map(holder).collect());
+    bench.against("connections", &["ss", "-tanp"]);
+}
+
+/// Opens pairs of loopback sockets, says so, and holds them until it is killed.
+fn hold_sockets(pairs: usize) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address");
+    let mut held = Vec::new();
+    for _ in 0..pairs {
+        let (Ok(near), Ok((far, _))) = (TcpStream::connect(address), listener.accept()) else { break };
+        held.push((near, far));
+    }
+    println!("{}", held.len());
+    std::thread::sleep(Duration::from_secs(600));
+}
+
+fn fill(folder: &Path, count: usize) {
+    fs::create_dir_all(folder).expect("a folder");
+    for i in 0..count {
+        fs::File::create(folder.join(format!("file-{i:06}.{}", if i % 10 == 0 { "dll" } else { "txt" }))).expect("a file");
+    }
+}
+
+fn dir(bench: &Bench) {
+    let folder = bench.root.join("flat");
+    fill(&folder, 100_000);
+    let path = folder.to_string_lossy();
+    bench.against(&format!("dir {path}"), &["ls", "-l", &path]);
+}
+
+fn findfile(bench: &Bench) {
+    let tree = bench.root.join("tree");
+    for i in 0..500 {
+        fill(&tree.join(format!("{}/{}", i / 25, i % 25)), 1000);
+    }
+    let path = tree.to_string_lossy();
+    let line = format!("findfile *.dll {path}");
+    bench.against(&line, &["find", &path, "-name", "*.dll"]);
+    bench.against(&line, &["fd", "-uu", "-g", "*.dll", &path]);
+    bench.against(&line, &["fdfind", "-uu", "-g", "*.dll", &path]);
+}
+
+fn fileinfo(bench: &Bench) {
+    let file = bench.root.join("one-gib");
+    let block: Vec<u8> = (0..1 << 20).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let mut out = fs::File::create(&file).expect("a file");
+    for _ in 0..1024 {
+        std::io::Write::write_all(&mut out, &block).expect("room for 1 GiB");
+    }
+    drop(out);
+    let path = file.to_string_lossy();
+    bench.against(&format!("fileinfo {path}"), &["sha256sum", &path]);
+}

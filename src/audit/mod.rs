@@ -1,0 +1,36 @@
+//! The log: hash-chained JSON lines in segments, one order over all processes; the guard's write-ahead log.
+//!
+//! Invariants: what `commit` and `transact` wrote is on disk before they return; a record that could not be written is
+//! counted and told of by the next one (`audit.gap`); a line is never changed after it was written. Nothing is opened
+//! before the first call that needs it.
+
+mod clock;
+mod log;
+mod record;
+mod segment;
+mod verify;
+
+pub use clock::{Clock, Moment, SystemClock};
+pub use log::{Fold, Log};
+pub(crate) use record::escape;
+pub use record::{EVENTS, Line, Record};
+pub use verify::{Broken, Checkpoint, Filter, Shown, Verified, checkpoint, show, verify};
+
+#[cfg(test)]
+pub(crate) use clock::fake::FakeClock;
+
+use crate::error::{Error, ErrorCode};
+use std::path::Path;
+
+fn unavailable(dir: &Path, e: impl std::error::Error + Send + Sync + 'static) -> Error {
+    // An error of `private` says its code and its path already.
+    let why = e.to_string().replace("E_STORE_UNAVAILABLE: ", "");
+    Error::new(ErrorCode::AuditUnavailable, format!("the audit log in {} cannot be used: {why}", dir.display()))
+        .hint("changes stop until the log can be written again; reads go on")
+        .source(e)
+}
+
+fn broken(dir: &Path, why: &str) -> Error {
+    Error::new(ErrorCode::AuditUnavailable, format!("the audit log in {} is broken: {why}", dir.display()))
+        .hint("look with `live-response audit verify`; keep the log as evidence and start with a new home")
+}

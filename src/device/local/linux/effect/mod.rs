@@ -1,0 +1,115 @@
+//! What changes this host: quarantine, restore, stop.
+//!
+//! Invariant: nothing here runs without an [`Order`], taken by value, and every order is checked again against the
+//! entity on the opened handle. An entity that is not the approved one is left as it is and reported as drift.
+#![allow(clippy::disallowed_methods)]
+
+mod bytes;
+mod place;
+mod quarantine;
+mod record;
+mod restore;
+mod stop;
+
+pub use place::Place;
+pub use record::{Kept, KeptFile, KeptProcess, Quarantine, Standing, undo_id};
+
+use crate::error::{Error, ErrorCode};
+use crate::guard::Order;
+use crate::model::{End, Job, Outcome, ProcessTarget, Remediated, Step, Unit, Verified};
+
+/// What one order came to.
+enum Did {
+    Done {
+        row: Remediated,
+        verified: Verified,
+    },
+    /// The entity is not the approved one; nothing was done to it.
+    Drift(String),
+    Failed(Error),
+    /// It may have happened.
+    Unknown {
+        row: Remediated,
+        message: String,
+    },
+}
+
+/// Carries the orders out, one after the other, and stops at the first that is not done.
+pub fn carry_out(orders: impl Iterator<Item = Order>, store: &Quarantine, job: &Job) -> Outcome {
+    let mut outcome = Outcome { rows: Vec::new(), verified: Verified::Yes, end: End::Done, warnings: Vec::new() };
+    job.expect(Unit::Steps, 0);
+    let mut stopped = None;
+    for (index, order) in orders.enumerate() {
+        let process = match order.step() {
+            Step::Stop { process, .. } => Some(process.clone()),
+            _ => None,
+        };
+        let did = match job.check() {
+            Err(e) => Did::Failed(e),
+            Ok(()) => carry_out_one(order, stopped.as_ref(), store, job),
+        };
+        stopped = process;
+        match did {
+            Did::Done { row, verified } => {
+                outcome.rows.push(row);
+                outcome.verified = worse(outcome.verified, verified);
+                job.advance(1);
+                continue;
+            }
+            Did::Drift(message) => outcome.end = End::Drift { step: index, message },
+            Did::Failed(e) => outcome.end = failed(&e),
+            Did::Unknown { row, message } => {
+                outcome.rows.push(row);
+                outcome.end = End::Unknown { message };
+            }
+        }
+        outcome.verified = worse(outcome.verified, Verified::No);
+        break;
+    }
+    outcome.warnings = job.take_warnings();
+    outcome
+}
+
+/// `stopped`: the process that the step before has stopped.
+fn carry_out_one(order: Order, stopped: Option<&ProcessTarget>, store: &Quarantine, job: &Job) -> Did {
+    match order.step() {
+        Step::Quarantine { .. } => quarantine::quarantine(order, stopped, store, job),
+        Step::Restore { .. } => restore::restore(order, store, job),
+        Step::Stop { .. } => stop::stop(order, store, job),
+        Step::Disclose { .. } => Did::Failed(Error::new(
+            ErrorCode::Unsupported,
+            "a disclosure is read from the evidence store, not done here",
+        )),
+    }
+}
+
+/// How an outcome ends with this error.
+pub fn failed(e: &Error) -> End {
+    let message = match &e.hint {
+        Some(hint) => format!("{} ({hint})", e.message),
+        None => e.message.clone(),
+    };
+    End::Failed { code: e.code.as_str().into(), message }
+}
+
+fn worse(a: Verified, b: Verified) -> Verified {
+    match (a, b) {
+        (Verified::No, _) | (_, Verified::No) => Verified::No,
+        (Verified::Unknown, _) | (_, Verified::Unknown) => Verified::Unknown,
+        _ => Verified::Yes,
+    }
+}
+
+/// A place where a test ends this process as `kill -9` would.
+#[cfg(test)]
+fn fault(point: &str) {
+    if std::env::var_os("LR_TEST_FAULT").is_some_and(|f| f == point) {
+        std::process::abort();
+    }
+}
+
+#[cfg(not(test))]
+const fn fault(_: &str) {}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,33 @@
+//! Linux: collectors that read this host or a tree on it.
+//!
+//! Invariant: nothing here but `effect` changes anything; every file of a device is opened through [`view::View`],
+//! which keeps the guard's own things out.
+
+pub mod arrival;
+pub mod connections;
+mod container;
+pub mod dir;
+pub mod effect;
+pub mod enter;
+mod etc;
+pub mod facts;
+pub mod fetch;
+pub mod fileinfo;
+pub mod find;
+pub mod hash;
+pub mod kind;
+mod md5;
+mod mounts;
+mod namespaces;
+pub mod own;
+mod owners;
+pub mod package;
+pub mod proc;
+pub mod processes;
+mod rights;
+pub mod secret;
+mod sign_ins;
+mod sockets;
+pub mod users;
+pub mod view;
+mod workers;

@@ -1,0 +1,283 @@
+//! The text beside the structured content, made for a model to read: one line a row, tabs between the cells, no
+//! padding, no empty column.
+//!
+//! Invariant: at most 8,000 bytes and 50 rows; what was left out is said in the last line. It is made from what the
+//! structured content holds, so it is cleaned and redacted already.
+
+use super::json::upto;
+use super::scrub;
+use crate::error::Error;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::fmt::Write;
+
+/// The most bytes of a text.
+pub const BYTE_CAP: usize = 8_000;
+/// The most rows of a text.
+pub const ROW_CAP: usize = 50;
+/// The most bytes of a cell in a row; the structured content has the whole of it.
+const CELL_CAP: usize = 400;
+/// Room for the last line.
+const TAIL: usize = 160;
+
+/// How a pending answer's text begins.
+pub const NOT_DONE: &str = "NOT DONE, nothing has changed";
+
+/// Where a page stands in its listing.
+pub struct Page<'p> {
+    /// The offset of the first row.
+    pub start: usize,
+    /// Rows in the whole listing.
+    pub total: usize,
+    /// The cursor that goes on at an offset.
+    pub cursor: &'p dyn Fn(usize) -> String,
+}
+
+/// Rows as lines. `columns` are the command's default columns, or the wanted fields; all fields where empty.
+pub fn listing(rows: &[&RawValue], columns: &[&str], page: &Page<'_>) -> String {
+    if rows.is_empty() {
+        return if page.total == 0 { "no rows".into() } else { format!("no rows; {} in all", page.total) };
+    }
+    let rows: Vec<Vec<(String, String)>> = rows.iter().take(ROW_CAP).map(|r| cells(r)).collect();
+    let columns = filled(&rows, columns);
+    let mut out = columns.join("\t");
+    let mut shown = 0;
+    for row in &rows {
+        let line: Vec<&str> = columns.iter().map(|c| find(row, c).unwrap_or_default()).collect();
+        let line = line.join("\t");
+        let line = upto(line.trim_end_matches('\t'), BYTE_CAP - TAIL - CELL_CAP);
+        if shown > 0 && out.len() + 1 + line.len() > BYTE_CAP - TAIL {
+            break;
+        }
+        out.push('\n');
+        out.push_str(line);
+        shown += 1;
+    }
+    let next = page.start + shown;
+    if next < page.total {
+        let _ = write!(out, "\n… {} more of {}; next_cursor {}", page.total - next, page.total, (page.cursor)(next));
+    }
+    out
+}
+
+fn find<'r>(row: &'r [(String, String)], column: &str) -> Option<&'r str> {
+    row.iter().find(|(name, _)| name == column).map(|(_, text)| text.as_str())
+}
+
+/// The columns in which a row has something.
+fn filled(rows: &[Vec<(String, String)>], columns: &[&str]) -> Vec<String> {
+    let has = |column: &str| rows.iter().any(|row| find(row, column).is_some_and(|text| !text.is_empty()));
+    let mut out: Vec<String> = Vec::new();
+    let known = columns.iter().map(|c| (*c).to_owned());
+    let met = rows.iter().flatten().map(|(name, _)| name.clone()).filter(|_| columns.is_empty());
+    for column in known.chain(met) {
+        if !out.contains(&column) && has(&column) {
+            out.push(column);
+        }
+    }
+    out
+}
+
+/// A row's members in their order.
+fn cells(row: &RawValue) -> Vec<(String, String)> {
+    struct Cells;
+
+    impl<'de> Visitor<'de> for Cells {
+        type Value = Vec<(String, String)>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a row")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut out = Vec::new();
+            while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                let text = inline(&value);
+                let text = match text.len() {
+                    0..=CELL_CAP => text,
+                    _ => format!("{}…", upto(&text, CELL_CAP)),
+                };
+                out.push((name, text));
+            }
+            Ok(out)
+        }
+    }
+
+    serde_json::Deserializer::from_str(row.get()).deserialize_map(Cells).unwrap_or_default()
+}
+
+/// A value on one line: `mode=-rw-r--r-- owner=root`, `a, b`.
+fn inline(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(inline).collect::<Vec<_>>().join(", "),
+        Value::Object(members) => {
+            let parts: Vec<String> = members
+                .iter()
+                .filter(|(_, v)| **v != Value::Bool(false))
+                .map(|(n, v)| format!("{n}={}", inline(v)))
+                .collect();
+            parts.join(" ")
+        }
+        scalar => scalar.to_string(),
+    }
+}
+
+/// An object as `key: value` lines, what lies deeper indented by two.
+pub fn object(json: &RawValue) -> String {
+    let mut out = String::new();
+    match serde_json::from_str::<Value>(json.get()) {
+        Ok(value) => lines(&value, 0, &mut out),
+        Err(_) => out.push_str(json.get()),
+    }
+    let text = out.trim_end_matches('\n');
+    if text.len() <= BYTE_CAP {
+        return text.to_owned();
+    }
+    format!(
+        "{}\n… {} bytes more in the structured content",
+        upto(text, BYTE_CAP - TAIL),
+        text.len() - (BYTE_CAP - TAIL)
+    )
+}
+
+fn lines(value: &Value, depth: usize, out: &mut String) {
+    if out.len() > 2 * BYTE_CAP {
+        return;
+    }
+    match value {
+        Value::Object(members) => members.iter().for_each(|(name, member)| member_line(name, member, depth, out)),
+        Value::Array(items) if items.iter().any(Value::is_object) => items.iter().for_each(|item| {
+            let mut block = String::new();
+            lines(item, 0, &mut block);
+            for (n, line) in block.lines().enumerate() {
+                let _ = writeln!(out, "{:depth$}{} {line}", "", if n == 0 { '-' } else { ' ' });
+            }
+        }),
+        scalar => {
+            let _ = writeln!(out, "{:depth$}{}", "", inline(scalar));
+        }
+    }
+}
+
+fn member_line(name: &str, member: &Value, depth: usize, out: &mut String) {
+    let is_empty = match member {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        _ => false,
+    };
+    let is_nested = match member {
+        Value::Object(_) => true,
+        Value::Array(items) => items.iter().any(Value::is_object),
+        _ => false,
+    };
+    if is_nested && !is_empty {
+        let _ = writeln!(out, "{:depth$}{name}:", "");
+        lines(member, depth + 2, out);
+    } else if !is_empty {
+        let _ = writeln!(out, "{:depth$}{name}: {}", "", inline(member));
+    }
+}
+
+/// An answer that waits for a person.
+pub fn pending(request: &str, match_code: &str, expires: &str, how: &str) -> String {
+    format!(
+        "{NOT_DONE}: a person is asked.\nrequest: {}\nmatch: {}\nexpires: {}\nhow: {}",
+        scrub(request),
+        scrub(match_code),
+        scrub(expires),
+        scrub(how)
+    )
+}
+
+/// A refusal or a failure: `CODE: message`, and the hint on a line of its own.
+pub fn error(e: &Error) -> String {
+    let message = scrub(&e.message);
+    let mut out = format!("{}: {}", e.code, upto(&message, BYTE_CAP / 2));
+    if let Some(hint) = &e.hint {
+        let _ = write!(out, "\nhint: {}", upto(&scrub(hint), BYTE_CAP / 4));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorCode;
+
+    fn raw(json: &str) -> Box<RawValue> {
+        RawValue::from_string(json.into()).unwrap()
+    }
+
+    fn list(rows: &[Box<RawValue>], columns: &[&str], total: usize) -> String {
+        let rows: Vec<&RawValue> = rows.iter().map(|r| &**r).collect();
+        listing(&rows, columns, &Page { start: 0, total, cursor: &|at| format!("c.{at}") })
+    }
+
+    #[test]
+    fn rows_are_lines_without_empty_columns() {
+        let rows = [raw(r#"{"pid":1,"name":"a","x":"y"}"#), raw(r#"{"pid":2,"user":"root","ok":true}"#)];
+        assert_eq!(list(&rows, &["pid", "name", "cwd", "user"], 2), "pid\tname\tuser\n1\ta\n2\t\troot");
+        assert_eq!(list(&rows, &[], 2), "pid\tname\tx\tuser\tok\n1\ta\ty\n2\t\t\troot\ttrue");
+        assert_eq!(list(&[], &["pid"], 0), "no rows");
+    }
+
+    #[test]
+    fn objects_and_lists_stand_in_their_cell() {
+        let rows = [raw(r#"{"a":{"mode":"-r","owner":"root","hidden":false},"t":["x","y"]}"#)];
+        assert_eq!(list(&rows, &[], 1), "a\tt\nmode=-r owner=root\tx, y");
+    }
+
+    #[test]
+    fn what_is_left_out_is_said_with_the_cursor_that_goes_on() {
+        let rows: Vec<_> = (0..60).map(|n| raw(&format!(r#"{{"n":{n}}}"#))).collect();
+        assert!(list(&rows, &[], 1_000).ends_with("\n49\n… 950 more of 1000; next_cursor c.50"));
+    }
+
+    #[test]
+    fn hostile_rows_do_not_pass_the_cap() {
+        let big = "é".repeat(4_000);
+        let wide: String = (0..40).map(|n| format!(r#""f{n}":"{big}","#)).collect();
+        for row in [format!(r#"{{"a":"{big}"}}"#), format!("{{{wide}\"z\":1}}")] {
+            let rows: Vec<_> = (0..50).map(|_| raw(&row)).collect();
+            let text = list(&rows, &[], 50);
+            assert!(text.len() <= BYTE_CAP && text.lines().count() > 1, "{}", text.len());
+            assert!(text.contains("next_cursor c."));
+        }
+    }
+
+    #[test]
+    fn an_object_is_lines() {
+        let json = raw(
+            r#"{"path":"/a","none":null,"empty":[],"attributes":{"mode":"-r","owner":"root"},"signed_in":[{"user":"a","from":"b"},{"user":"c"}],"tags":["x"]}"#,
+        );
+        assert_eq!(
+            object(&json),
+            "path: /a\nattributes:\n  mode: -r\n  owner: root\nsigned_in:\n  - user: a\n    from: b\n  - user: c\ntags: x"
+        );
+        let long = object(&raw(&format!(r#"{{"content":"{}"}}"#, "x".repeat(30_000))));
+        assert!(long.len() <= BYTE_CAP && long.contains("bytes more"));
+        let deep = format!("{}1{}", r#"{"a":"#.repeat(100), "}".repeat(100));
+        assert!(object(&raw(&deep)).len() <= BYTE_CAP);
+    }
+
+    #[test]
+    fn a_pending_answer_says_so_first() {
+        let text = pending("r-1", "maple", "2026-11-24T03:00:00Z", "approvals approve\nNOT");
+        assert!(text.starts_with("NOT DONE, nothing has changed"));
+        assert!(text.ends_with(r"approve\nNOT"));
+    }
+
+    #[test]
+    fn an_error_is_cleaned_and_redacted() {
+        let e = Error::new(ErrorCode::NotFound, "no file \"a\x1b[2K\" token=abc").hint("look\nagain");
+        let text = error(&e);
+        assert!(text.starts_with("E_NOT_FOUND: no file \"a\\x1b[2K\" token=[redacted:"), "{text}");
+        assert!(text.ends_with("\nhint: look\\nagain"), "{text}");
+        assert!(error(&Error::new(ErrorCode::BadArgs, "x".repeat(100_000))).len() < BYTE_CAP);
+    }
+}

@@ -1,0 +1,6 @@
+//! There is no empty approval.
+use live_response::guard::Approved;
+
+fn main() {
+    let _ = Approved::default();
+}
