@@ -248,7 +248,8 @@ impl Connection {
         }
     }
 
-    async fn record_refusal_as(&self, command: &str, e: &Error) {
+    /// Puts a refusal of `command` on record; where that fails a log line says so.
+    pub async fn record_refusal_as(&self, command: &str, e: &Error) {
         let asked = Asked { command: command.into(), by: self.principal.clone(), transport: self.transport, device: None };
         let (code, message) = (e.code, e.message.clone());
         let core = &self.dispatcher.core;

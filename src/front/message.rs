@@ -15,6 +15,8 @@ use std::sync::Arc;
 pub const PARSE_ERROR: i32 = -32700;
 pub const INVALID_REQUEST: i32 = -32600;
 pub const INVALID_PARAMS: i32 = -32602;
+/// A call that was refused or failed; its data says why.
+pub const SERVER_ERROR: i32 = -32000;
 
 /// An id is echoed: no client needs a long one.
 const MAX_ID: usize = 256;
