@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 
 /// Structured rows end before this much, for front ends that feed a model.
 pub const MODEL_BYTES: usize = 64 << 10;
+/// So few rows are shaped faster than handed to another thread.
+const FEW_ROWS: usize = 64;
 /// Work that cannot look at its job's flag is given up this long after it was told to stop.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
@@ -213,31 +215,31 @@ impl Connection {
         let core = &self.dispatcher.core;
         let spec = call.spec;
         let background = call.common.background;
-        let entry = core.sessions.jobs.start(
+        let entry = Arc::new(JobEntry::new(
             call.command_id.clone(),
             spec.name,
-            session.as_ref().map(|s| s.id.clone()),
-            session.as_ref().map(|s| s.device.describe()),
+            session.as_ref().map(|s| (s.id.clone(), s.device.describe())),
             self.principal.clone(),
-        );
+        ));
         let work = Work { core: core.clone(), log: self.dispatcher.log.clone(), tool, call, session, entry: entry.clone(), extent };
+        if !spec.is_recorded() {
+            // It looks at this program's own state only, and `fg` has its own patience: no job, no time limit.
+            return tokio::spawn(work.at_once()).await.unwrap_or_else(|broken| broken_off(&entry, broken));
+        }
+        core.sessions.jobs.add(entry.clone());
         let limits = core.sessions.limits();
         let limit = Duration::from_secs(if spec.long { limits.long_command_s } else { limits.command_s });
         let task = tokio::spawn(work.within(limit));
         if background {
             return Answered::plain(crate::registry::running(&entry));
         }
-        // `fg` has its own patience of the same length and must be able to answer.
-        let patience = Duration::from_secs(limits.answer_within_s + u64::from(spec.effect == crate::registry::Effect::Session));
+        let patience = Duration::from_secs(limits.answer_within_s);
         let mut foreground = Foreground { entry: &entry, gone: true };
         let answered = tokio::time::timeout(patience, task).await;
         foreground.gone = false;
         match answered {
             Ok(Ok(answered)) => answered,
-            Ok(Err(broken)) => {
-                let e = Error::new(ErrorCode::Internal, "the command broke off").source(broken);
-                Answered::plain(ResultObject::from_error(entry.command_id.clone(), &e))
-            }
+            Ok(Err(broken)) => broken_off(&entry, broken),
             Err(_) => Answered::plain(crate::registry::running(&entry)),
         }
     }
@@ -257,6 +259,13 @@ impl Connection {
             tracing::warn!(code = %e.code, "a refusal was not recorded");
         }
     }
+}
+
+/// A panic, caught: recorded in the log of this process, answered, and the server goes on.
+fn broken_off(entry: &JobEntry, broken: tokio::task::JoinError) -> Answered {
+    tracing::error!(tool = entry.tool, %broken, "a command broke off");
+    let e = Error::new(ErrorCode::Internal, "the command broke off; the server goes on").source(broken);
+    Answered::plain(ResultObject::from_error(entry.command_id.clone(), &e))
 }
 
 /// Stops foreground work when the future that waits for it is dropped.
@@ -285,6 +294,12 @@ struct Work {
 }
 
 impl Work {
+    async fn at_once(self) -> Answered {
+        let started = Instant::now();
+        let outcome = self.answer().await;
+        self.finish(outcome, started).await
+    }
+
     async fn within(self, limit: Duration) -> Answered {
         let started = Instant::now();
         let work = Arc::new(self);
@@ -303,10 +318,7 @@ impl Work {
             tokio::time::sleep(STOP_GRACE).await;
         };
         let outcome = tokio::select! {
-            outcome = inner => outcome.unwrap_or_else(|broken| {
-                tracing::error!(tool = work.call.spec.name, %broken, "a command broke off");
-                Err(Error::new(ErrorCode::Internal, "the command broke off; the server goes on").source(broken))
-            }),
+            outcome = inner => outcome.unwrap_or_else(|broken| Ok(broken_off(&work.entry, broken))),
             () = stopped => {
                 abort.abort();
                 Err(job.check().err().unwrap_or_else(|| Error::new(ErrorCode::Cancelled, "the command was cancelled")))
@@ -357,7 +369,8 @@ impl Work {
     async fn listing(&self, rows: Box<dyn Rows>, extra: Box<RawValue>) -> Result<Answered> {
         let wanted = self.call.common.wanted.clone();
         let job = self.entry.job.clone();
-        let (rows, selection) = blocking(move || shape::select(&*rows, &wanted, &job).map(|s| (rows, s))).await??;
+        let few = rows.len() <= FEW_ROWS;
+        let (rows, selection) = unless(few, move || shape::select(&*rows, &wanted, &job).map(|s| (rows, s))).await??;
         let mut result = self.completed();
         let total = selection.order.len();
         if self.extent == Extent::All {
@@ -368,7 +381,7 @@ impl Work {
         }
         let (size, cap) = self.page_limits();
         let (spill, job) = (self.core.sessions.spill().to_owned(), self.entry.job.clone());
-        let (snapshot, page) = blocking(move || first_page(&*rows, &selection, size, cap, &spill, &job)).await??;
+        let (snapshot, page) = unless(few, move || first_page(&*rows, &selection, size, cap, &spill, &job)).await??;
         let listing = page.next.map(|_| self.snapshots().keep(self.call.spec.name, Arc::new(snapshot)));
         fill(&mut result, page, Place { start: 0, total, listing }, &extra)?;
         Ok(Answered::plain(result))
@@ -470,6 +483,11 @@ fn returned(call: &Call, result: &ResultObject) -> Vec<Record> {
         records.push(Record::new("output.truncated").by(&call.principal).detail(&detail));
     }
     records
+}
+
+/// Blocking work, here and now where it is `short`.
+async fn unless<T: Send + 'static>(short: bool, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    if short { Ok(work()) } else { blocking(work).await }
 }
 
 /// Where a page stands in its listing.
