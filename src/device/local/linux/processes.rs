@@ -12,6 +12,7 @@ use crate::model::{Job, Process, ProcessQuery, Sha256, Unit};
 use crate::principal::Principal;
 use crate::shape::Untrusted;
 use globset::{GlobBuilder, GlobMatcher};
+use rustix::fs::{AtFlags, Statx, StatxFlags, statx};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -61,7 +62,7 @@ struct Found {
 }
 
 /// Equal keys are the same bytes: device, inode, size, and the time of modification.
-type ImageKey = (u64, u64, i64, i64, i64);
+type ImageKey = (u32, u32, u64, u64, i64, u32);
 
 struct Reader<'a> {
     name: Option<GlobMatcher>,
@@ -208,10 +209,14 @@ fn last_component(path: &[u8]) -> &[u8] {
     path.rsplit(|b| *b == b'/').next().unwrap_or(path)
 }
 
-// The types of `stat` differ by architecture.
-#[allow(clippy::unnecessary_cast)]
-fn image_key(stat: &rustix::fs::Stat) -> ImageKey {
-    (stat.st_dev as u64, stat.st_ino as u64, stat.st_size as i64, stat.st_mtime as i64, stat.st_mtime_nsec as i64)
+fn image_key(stat: &Statx) -> ImageKey {
+    let modified = stat.stx_mtime;
+    (stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino, stat.stx_size, modified.tv_sec, modified.tv_nsec)
+}
+
+/// Whether an opened image is still the one that was looked at.
+fn is_image(file: &File, key: &ImageKey) -> bool {
+    statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS).is_ok_and(|s| image_key(&s) == *key)
 }
 
 /// `*` and `?` match, every other character is itself.
@@ -244,7 +249,11 @@ fn hides_processes() -> bool {
     if Rights::own().sees_processes() {
         return false;
     }
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    has_hidepid(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
+}
+
+/// Whether the mount at `/proc` leaves out processes (`man 5 proc`).
+fn has_hidepid(mounts: &str) -> bool {
     mounts.lines().filter(|line| line.split(' ').nth(4) == Some("/proc")).any(|line| {
         let options = line.rsplit(' ').next().unwrap_or_default().split(',');
         options.filter_map(|o| o.strip_prefix("hidepid=")).any(|level| !matches!(level, "0" | "off"))
@@ -322,7 +331,7 @@ fn image_hash(
     let mut why = None;
     for pid in pids {
         match proc.entry(*pid).and_then(|entry| entry.open_image()) {
-            Ok(file) if rustix::fs::fstat(&file).is_ok_and(|s| image_key(&s) == *key) => match hash(&file) {
+            Ok(file) if is_image(&file, key) => match hash(&file) {
                 Ok(sha256) => return Ok(Some(sha256)),
                 Err(e) if matches!(e.code, ErrorCode::Cancelled | ErrorCode::Timeout) => return Err(e),
                 Err(e) => why = Some(e.message),
@@ -554,9 +563,9 @@ mod tests {
     #[test]
     fn a_process_that_has_ended_but_is_not_reaped_is_listed() {
         let mut child = Running::start(&mut Command::new("true"));
-        let row = until(|| Some(ask_pid(child.pid())).filter(|r| r.command_line.is_none()));
-        assert_eq!((row.path, row.cwd), (None, None));
         until(|| super::super::proc::identity(child.pid()).ok().filter(|i| i.state == 'Z'));
+        let row = ask_pid(child.pid());
+        assert_eq!((row.path, row.cwd, row.command_line), (None, None, None));
         child.0.wait().unwrap();
     }
 
@@ -598,7 +607,9 @@ mod tests {
         };
         let query = ProcessQuery { name: Some("sleep".into()), want: vec!["sha256".into()], ..Default::default() };
         let rows = list(&query, &Users::host(), &hash, &Job::default()).unwrap();
-        assert!(rows.len() >= 20 && rows.iter().all(|r| r.sha256.is_some()));
+        for child in &children {
+            assert!(rows.iter().any(|r| r.pid == child.pid() && r.sha256.is_some()));
+        }
         let mut hashed = hashed.into_inner().unwrap();
         let all = hashed.len();
         hashed.sort();
@@ -685,6 +696,17 @@ mod tests {
     fn a_ring_of_parents_is_listed_once() {
         let rows = [(1, 0), (5, 6), (6, 5), (7, 7)].map(|(p, pp)| bare(p, pp));
         assert_eq!(shape(rows.into()), [(1, 0), (7, 0), (5, 0), (6, 1)]);
+    }
+
+    #[test]
+    fn a_proc_that_hides_processes_is_known() {
+        let mount =
+            |at: &str, options: &str| has_hidepid(&format!("22 1 0:21 / {at} rw,nosuid - proc proc {options}\n"));
+        for options in ["rw,hidepid=1", "rw,hidepid=2", "rw,gid=4,hidepid=invisible", "rw,hidepid=ptraceable"] {
+            assert!(mount("/proc", options), "{options}");
+        }
+        assert!(!mount("/proc", "rw") && !mount("/proc", "rw,hidepid=0") && !mount("/proc", "rw,hidepid=off"));
+        assert!(!mount("/mnt/proc", "rw,hidepid=2") && !has_hidepid(""));
     }
 
     #[test]
