@@ -4,12 +4,11 @@
 //! told in one warning. Only the image's hash costs more than a look into `/proc`, and only when it is wanted.
 
 use super::proc::{Clock, Entry, Image, Proc, failed, find, is_gone};
-use super::rights::{Rights, shielded_from};
+use super::rights::{HIDES_PROCESSES, hides_processes, shielded_from};
 use super::users::{Accounts, Users};
 use super::workers::{for_chunks, on_threads};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{Job, Process, ProcessQuery, Sha256, Unit};
-use crate::principal::Principal;
 use crate::shape::Untrusted;
 use globset::{GlobBuilder, GlobMatcher};
 use rustix::fs::{AtFlags, Statx, StatxFlags, statx};
@@ -40,6 +39,7 @@ pub fn list(query: &ProcessQuery, users: &Users, hash: Hash<'_>, job: &Job) -> R
         clock: Clock::now(),
         page_bytes: u64::try_from(rustix::param::page_size()).unwrap_or(4096),
         hidden: AtomicU64::new(0),
+        closed: AtomicU64::new(0),
         missed: Mutex::default(),
         job,
     };
@@ -72,6 +72,8 @@ struct Reader<'a> {
     page_bytes: u64,
     /// Processes whose image or working directory the account may not see.
     hidden: AtomicU64,
+    /// Processes that may not be looked into at all.
+    closed: AtomicU64,
     /// Facts that could not be read for another reason.
     missed: Mutex<Missed>,
     job: &'a Job,
@@ -102,7 +104,7 @@ impl Reader<'_> {
                 Err(e) if is_gone(e) => {}
                 // A /proc with hidepid=1 names processes that it does not open.
                 Err(Errno::ACCESS | Errno::PERM) => {
-                    self.hidden.fetch_add(1, Relaxed);
+                    self.closed.fetch_add(1, Relaxed);
                 }
                 Err(e) => return Err(failed(*pid, e)),
             }
@@ -189,11 +191,12 @@ impl Reader<'_> {
                 shielded_from()
             ));
         }
+        let closed = self.closed.load(Relaxed);
+        if closed > 0 {
+            self.job.warn(format!("{closed} processes are not listed: they cannot be looked into {}", shielded_from()));
+        }
         if whole && hides_processes() {
-            self.job.warn(format!(
-                "/proc is mounted with hidepid, so processes of other accounts may be missing for {}: run as root",
-                Principal::own()
-            ));
+            self.job.warn(HIDES_PROCESSES);
         }
     }
 }
@@ -242,22 +245,6 @@ fn pattern(name: &str) -> Result<GlobMatcher> {
     }
     let built = GlobBuilder::new(&glob).backslash_escape(true).literal_separator(false).build();
     Ok(built.map_err(|e| refuse(e.kind().to_string()))?.compile_matcher())
-}
-
-/// Whether this account's view of `/proc` leaves out processes of others.
-fn hides_processes() -> bool {
-    if Rights::own().sees_processes() {
-        return false;
-    }
-    has_hidepid(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
-}
-
-/// Whether the mount at `/proc` leaves out processes (`man 5 proc`).
-fn has_hidepid(mounts: &str) -> bool {
-    mounts.lines().filter(|line| line.split(' ').nth(4) == Some("/proc")).any(|line| {
-        let options = line.rsplit(' ').next().unwrap_or_default().split(',');
-        options.filter_map(|o| o.strip_prefix("hidepid=")).any(|level| !matches!(level, "0" | "off"))
-    })
 }
 
 /// Hashes each image once, however many processes run it.
@@ -696,17 +683,6 @@ mod tests {
     fn a_ring_of_parents_is_listed_once() {
         let rows = [(1, 0), (5, 6), (6, 5), (7, 7)].map(|(p, pp)| bare(p, pp));
         assert_eq!(shape(rows.into()), [(1, 0), (7, 0), (5, 0), (6, 1)]);
-    }
-
-    #[test]
-    fn a_proc_that_hides_processes_is_known() {
-        let mount =
-            |at: &str, options: &str| has_hidepid(&format!("22 1 0:21 / {at} rw,nosuid - proc proc {options}\n"));
-        for options in ["rw,hidepid=1", "rw,hidepid=2", "rw,gid=4,hidepid=invisible", "rw,hidepid=ptraceable"] {
-            assert!(mount("/proc", options), "{options}");
-        }
-        assert!(!mount("/proc", "rw") && !mount("/proc", "rw,hidepid=0") && !mount("/proc", "rw,hidepid=off"));
-        assert!(!mount("/mnt/proc", "rw,hidepid=2") && !has_hidepid(""));
     }
 
     #[test]
