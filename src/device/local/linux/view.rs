@@ -408,7 +408,11 @@ fn near_names(directory: &File, missing: &str, own: &OwnThings) -> Vec<String> {
 pub(super) fn system_error(path: &DevicePath, e: Errno) -> Error {
     match e {
         Errno::ACCESS | Errno::PERM => Error::new(ErrorCode::Access, format!("this account may not read {path}"))
-            .hint("run as root, or as the account that owns it")
+            .hint(if rustix::process::geteuid().is_root() {
+                "the system refuses it to root too: a security module, a namespace or the file system forbids it"
+            } else {
+                "run as root, or as the account that owns it"
+            })
             .source(std::io::Error::from(e)),
         Errno::NOENT => Error::new(ErrorCode::NotFound, format!("no file {path}")),
         Errno::NOTDIR => Error::new(ErrorCode::NotFound, format!("no file {path}: a part of it is not a directory")),
