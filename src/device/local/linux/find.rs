@@ -255,7 +255,7 @@ impl<'a> Walk<'a> {
         let Some((directory, mount)) = self.enter(task) else { return Ok(()) };
         let skipped = self.mounts.left_out_in(&join(&self.start.host_path, &task.path));
         let deeper = self.query.max_depth.is_none_or(|max| task.depth + 1 < max);
-        let mut seen = 0;
+        let mut seen = 0u64;
         let mut entries = RawDir::new(&directory, buffer);
         while let Some(entry) = entries.next() {
             let Ok(entry) = entry else {
@@ -267,7 +267,7 @@ impl<'a> Walk<'a> {
                 continue;
             }
             seen += 1;
-            if seen % STRIDE == 0 {
+            if seen.is_multiple_of(STRIDE) {
                 self.job.check()?;
             }
             if self.pattern.matches(name) {
