@@ -21,6 +21,7 @@ pub(super) struct SecretSniffer {
     carry: Vec<u8>,
     started: bool,
     begin: Finder<'static>,
+    putty: Finder<'static>,
     hash: Finder<'static>,
 }
 
@@ -31,6 +32,7 @@ impl Default for SecretSniffer {
             carry: Vec::new(),
             started: false,
             begin: Finder::new("-----BEGIN "),
+            putty: Finder::new("PuTTY-User-Key-File-"),
             hash: Finder::new(":$"),
         }
     }
@@ -79,7 +81,7 @@ impl SecretSniffer {
             Finder::new("PRIVATE KEY").find(line)
         };
         let pem = self.begin.find_iter(bytes).any(|at| is_key(at).is_some());
-        (pem || Finder::new("PuTTY-User-Key-File-").find(bytes).is_some()).then_some(PRIVATE_KEY)
+        (pem || self.putty.find(bytes).is_some()).then_some(PRIVATE_KEY)
     }
 
     /// `name:$id$…`, as `man 5 crypt` has it, from the start of a line or of what is in sight.

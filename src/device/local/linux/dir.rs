@@ -120,7 +120,7 @@ impl Found {
             let start = found.text.len();
             found.text.extend_from_slice(name.to_bytes_with_nul());
             found.places.push(Place { start, end: found.text.len(), kind: entry.file_type() });
-            if found.places.len() % STRIDE == 0 {
+            if found.places.len().is_multiple_of(STRIDE) {
                 job.check()?;
             }
         }

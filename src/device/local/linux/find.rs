@@ -1,1 +1,649 @@
+//! `findfile`: a walk below a directory, over all cores.
+//!
+//! Invariants: no link is followed, whatever is swapped meanwhile: every directory is opened from the start of the walk
+//! by a path without links. What was not searched (mounts, unreadable directories, own state) is said in warnings.
 
+use super::dir::{link_target, unread, warn_of_own};
+use super::facts::Facts;
+use super::mounts::{self, Mounts};
+use super::own::OwnSet;
+use super::view::{How, Names, Opened, View, open_at, resolve_from};
+use crate::error::{Error, ErrorCode, Result};
+use crate::model::{DevicePath, FileEntry, FileIdentity, FindQuery, Job};
+use globset::{GlobBuilder, GlobMatcher};
+use rustix::fs::{FileType, Mode, OFlags, PROC_SUPER_MAGIC, RawDir, RawDirEntry, ResolveFlags};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+const THREADS: usize = 8;
+/// A pattern longer than this matches no name.
+const PATTERN: usize = 1_024;
+/// Rows that are kept at most: they are held in memory until the walk ends.
+const HITS: u64 = 250_000;
+/// Directories that a warning names.
+const NAMED: usize = 5;
+/// Entries between two looks at the job.
+const STRIDE: u64 = 1_024;
+
+/// Every entry below the directory whose name and facts fit, ordered by path. `E_BAD_ARGS` where the glob is none.
+pub fn find(view: &View, query: &FindQuery, names: &dyn Names, job: &Job) -> Result<Vec<FileEntry>> {
+    let pattern = Pattern::new(&query.name)?;
+    let start = view.open(&query.path, How::Directory)?;
+    let walk = Walk::new(view, &start, query, pattern, names, job);
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(THREADS));
+    let queue = Queue::new(threads, Task { path: Vec::new(), depth: 0, mount: start.facts.mount });
+    let parts: Vec<Result<Vec<FileEntry>>> = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(|| walk.work(&queue))).collect();
+        let first = walk.work(&queue);
+        let ended = others.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        std::iter::once(first).chain(ended).collect()
+    });
+    let parts = parts.into_iter().collect::<Result<Vec<_>>>()?;
+    walk.warn();
+    Ok(parts.into_iter().reduce(merge).unwrap_or_default())
+}
+
+/// Joins two lists in order to one.
+fn merge(left: Vec<FileEntry>, right: Vec<FileEntry>) -> Vec<FileEntry> {
+    let mut rows = Vec::with_capacity(left.len() + right.len());
+    let mut right = right.into_iter().peekable();
+    for row in left {
+        while let Some(other) = right.next_if(|other| other.path < row.path) {
+            rows.push(other);
+        }
+        rows.push(row);
+    }
+    rows.extend(right);
+    rows
+}
+
+/// A glob over a name's bytes; the two forms that nearly every search has need no automaton.
+enum Pattern {
+    All,
+    Name(Vec<u8>),
+    /// `*.ext`
+    Ending(Vec<u8>),
+    Glob(Box<GlobMatcher>),
+}
+
+impl Pattern {
+    fn new(text: &str) -> Result<Self> {
+        let bad = |why: String| Error::new(ErrorCode::BadArgs, format!("{text:?} is no pattern for a name: {why}"));
+        if text.len() > PATTERN {
+            return Err(Error::new(ErrorCode::BadArgs, format!("a name's pattern has at most {PATTERN} bytes")));
+        }
+        let name = DevicePath::from_text(text).map_err(bad)?;
+        let bytes = name.as_bytes();
+        if bytes.contains(&b'/') {
+            return Err(bad("it has a /".into()).hint("give the directory as path and only the file's name as name"));
+        }
+        let plain = |part: &[u8]| !part.iter().any(|b| b"*?[]{}\\".contains(b));
+        match (bytes, std::str::from_utf8(bytes)) {
+            (b"*", _) => Ok(Pattern::All),
+            (name, _) if plain(name) => Ok(Pattern::Name(name.to_vec())),
+            ([b'*', ending @ ..], _) if plain(ending) => Ok(Pattern::Ending(ending.to_vec())),
+            // What is no text is no glob: it is the name itself.
+            (name, Err(_)) => Ok(Pattern::Name(name.to_vec())),
+            (_, Ok(glob)) => {
+                let glob = GlobBuilder::new(glob).backslash_escape(true).build().map_err(|e| {
+                    bad(e.kind().to_string())
+                        .hint("* and ? match, [a-z] is a set, {a,b} an alternative, \\ makes plain")
+                })?;
+                Ok(Pattern::Glob(Box::new(glob.compile_matcher())))
+            }
+        }
+    }
+
+    fn matches(&self, name: &[u8]) -> bool {
+        match self {
+            Pattern::All => true,
+            Pattern::Name(whole) => name == whole.as_slice(),
+            Pattern::Ending(ending) => name.ends_with(ending),
+            Pattern::Glob(glob) => glob.is_match(OsStr::from_bytes(name)),
+        }
+    }
+}
+
+/// A directory that waits to be read.
+struct Task {
+    /// From the start of the walk; empty for the start itself.
+    path: Vec<u8>,
+    /// Of its entries, less one.
+    depth: u32,
+    /// That it is expected on.
+    mount: Option<u64>,
+}
+
+/// Directories that wait, for whichever thread is free.
+struct Queue {
+    state: Mutex<Waiting>,
+    ready: Condvar,
+    idle: AtomicUsize,
+    threads: usize,
+}
+
+struct Waiting {
+    tasks: Vec<Task>,
+    ended: bool,
+}
+
+impl Queue {
+    fn new(threads: usize, first: Task) -> Self {
+        Queue {
+            state: Mutex::new(Waiting { tasks: vec![first], ended: false }),
+            ready: Condvar::new(),
+            idle: AtomicUsize::new(0),
+            threads,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next directory; `None` once no thread has any, or the walk has ended.
+    fn take(&self) -> Option<Task> {
+        let mut waiting = self.lock();
+        loop {
+            if waiting.ended {
+                return None;
+            }
+            if let Some(task) = waiting.tasks.pop() {
+                return Some(task);
+            }
+            if self.idle.fetch_add(1, Relaxed) + 1 == self.threads {
+                waiting.ended = true;
+                self.ready.notify_all();
+                return None;
+            }
+            waiting = self.ready.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            self.idle.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// Gives half of a thread's directories, the oldest and so the largest, to those that wait.
+    fn share(&self, own: &mut Vec<Task>) {
+        if self.idle.load(Relaxed) > 0 && own.len() > 1 {
+            let half = own.len() / 2;
+            self.lock().tasks.extend(own.drain(..half));
+            self.ready.notify_all();
+        }
+    }
+
+    fn end(&self) {
+        self.lock().ended = true;
+        self.ready.notify_all();
+    }
+}
+
+struct Walk<'a> {
+    view: &'a View,
+    query: &'a FindQuery,
+    pattern: Pattern,
+    names: &'a dyn Names,
+    job: &'a Job,
+    start: &'a Opened,
+    on_procfs: bool,
+    set: OwnSet,
+    mounts: Mounts,
+    hits: AtomicU64,
+    own: AtomicU64,
+    left_out: Mutex<LeftOut>,
+}
+
+#[derive(Default)]
+struct LeftOut {
+    mounts: Vec<(DevicePath, String)>,
+    unreadable: u64,
+    named: Vec<DevicePath>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(
+        view: &'a View,
+        start: &'a Opened,
+        query: &'a FindQuery,
+        pattern: Pattern,
+        names: &'a dyn Names,
+        job: &'a Job,
+    ) -> Self {
+        Walk {
+            view,
+            query,
+            pattern,
+            names,
+            job,
+            start,
+            on_procfs: rustix::fs::fstatfs(&start.file).is_ok_and(|s| s.f_type == PROC_SUPER_MAGIC),
+            set: view.own().snapshot(),
+            mounts: Mounts::read(),
+            hits: AtomicU64::new(0),
+            own: AtomicU64::new(0),
+            left_out: Mutex::default(),
+        }
+    }
+
+    /// One thread's part of the walk: its hits in order of their paths.
+    fn work(&self, queue: &Queue) -> Result<Vec<FileEntry>> {
+        let mut tasks = Vec::new();
+        let mut hits = Vec::new();
+        let mut buffer = vec![MaybeUninit::uninit(); 64 * 1024];
+        while let Some(task) = tasks.pop().or_else(|| queue.take()) {
+            let read = self.job.check().and_then(|()| self.directory(&task, &mut buffer, &mut tasks, &mut hits));
+            if let Err(e) = read {
+                queue.end();
+                return Err(e);
+            }
+            queue.share(&mut tasks);
+        }
+        hits.sort_by_cached_key(|row: &FileEntry| row.path.clone());
+        Ok(hits)
+    }
+
+    fn directory(
+        &self,
+        task: &Task,
+        buffer: &mut [MaybeUninit<u8>],
+        tasks: &mut Vec<Task>,
+        hits: &mut Vec<FileEntry>,
+    ) -> Result<()> {
+        let Some((directory, mount)) = self.enter(task) else { return Ok(()) };
+        let skipped = self.mounts.left_out_in(&join(&self.start.host_path, &task.path));
+        let deeper = self.query.max_depth.is_none_or(|max| task.depth + 1 < max);
+        let mut seen = 0u64;
+        let mut entries = RawDir::new(&directory, buffer);
+        while let Some(entry) = entries.next() {
+            let Ok(entry) = entry else {
+                self.unreadable(&task.path);
+                break;
+            };
+            let name = entry.file_name().to_bytes();
+            if matches!(name, b"." | b"..") {
+                continue;
+            }
+            seen += 1;
+            if seen.is_multiple_of(STRIDE) {
+                self.job.check()?;
+            }
+            if self.pattern.matches(name) {
+                hits.extend(self.hit(task, &directory, &entry));
+            }
+            if deeper && self.is_directory(&directory, &entry) {
+                match skipped.iter().find(|(point, _)| point == name) {
+                    Some((_, kind)) => self.skip(&join(&task.path, name), kind.clone()),
+                    None => tasks.push(Task { path: join(&task.path, name), depth: task.depth + 1, mount }),
+                }
+            }
+        }
+        self.job.advance(seen);
+        Ok(())
+    }
+
+    /// Opens a directory and looks where it led; `None` where it is to be left out.
+    fn enter(&self, task: &Task) -> Option<(OwnedFd, Option<u64>)> {
+        let directory = match open_below(&self.start.file, &task.path) {
+            Ok(directory) => directory,
+            // Gone or something else since its name was read.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return None,
+            Err(_) => {
+                self.unreadable(&task.path);
+                return None;
+            }
+        };
+        let facts = Facts::of(&directory).ok()?;
+        if self.set.holds(facts.identity) || (self.on_procfs && self.is_own_process(&directory, task)) {
+            self.own.fetch_add(1, Relaxed);
+            return None;
+        }
+        if facts.mount != task.mount {
+            let kind = facts.mount.and_then(|id| self.mounts.kind(id)).unwrap_or_default();
+            if mounts::is_left_out(&kind) {
+                self.skip(&task.path, kind);
+                return None;
+            }
+            if self.is_above(task, facts.identity) {
+                return None;
+            }
+        }
+        Some((directory, facts.mount))
+    }
+
+    fn is_own_process(&self, directory: &OwnedFd, task: &Task) -> bool {
+        self.view.own().refuse(&self.set, directory.as_fd(), &self.shown(&task.path)).is_err()
+    }
+
+    /// Whether a mount brings the walk back to a directory that it came through.
+    fn is_above(&self, task: &Task, identity: FileIdentity) -> bool {
+        let above = (0..task.path.len()).filter(|at| task.path.get(*at) == Some(&b'/')).map(|at| task.path.get(..at));
+        above
+            .chain([Some(&b""[..])])
+            .flatten()
+            .any(|path| open_below(&self.start.file, path).and_then(Facts::of).is_ok_and(|f| f.identity == identity))
+    }
+
+    fn is_directory(&self, directory: &OwnedFd, entry: &RawDirEntry<'_>) -> bool {
+        match entry.file_type() {
+            FileType::Directory => true,
+            // Some file systems do not tell in the listing.
+            FileType::Unknown => Facts::of_entry(directory, entry.file_name()).is_ok_and(|f| f.is_directory()),
+            _ => false,
+        }
+    }
+
+    fn hit(&self, task: &Task, directory: &OwnedFd, entry: &RawDirEntry<'_>) -> Option<FileEntry> {
+        let name = entry.file_name();
+        let path = self.shown(&join(&task.path, name.to_bytes()));
+        let row = match Facts::of_entry(directory, name) {
+            Ok(facts) if self.set.holds(facts.identity) => {
+                // An own directory is counted when the walk comes to it.
+                if !facts.is_directory() {
+                    self.own.fetch_add(1, Relaxed);
+                }
+                return None;
+            }
+            Ok(facts) if !self.fits(&facts) => return None,
+            Ok(facts) => {
+                let target = if facts.is_symlink() { link_target(directory, name) } else { None };
+                facts.entry(name.to_bytes(), path, target, self.names)
+            }
+            Err(Errno::NOENT) => return None,
+            Err(_) if self.has_filters() => return None,
+            Err(_) => unread(name, path, entry.file_type()),
+        };
+        (self.hits.fetch_add(1, Relaxed) < HITS).then_some(row)
+    }
+
+    fn has_filters(&self) -> bool {
+        let q = self.query;
+        q.min_size.is_some() || q.max_size.is_some() || q.modified_after.is_some() || q.modified_before.is_some()
+    }
+
+    /// Only files have a size that anyone searches by.
+    fn fits(&self, facts: &Facts) -> bool {
+        let q = self.query;
+        let by_size = q.min_size.is_some() || q.max_size.is_some();
+        (!by_size || facts.is_file())
+            && q.min_size.is_none_or(|min| facts.size >= min)
+            && q.max_size.is_none_or(|max| facts.size <= max)
+            && q.modified_after.is_none_or(|after| facts.modified > after)
+            && q.modified_before.is_none_or(|before| facts.modified < before)
+    }
+
+    /// A path of the walk as the device names it.
+    fn shown(&self, below: &[u8]) -> DevicePath {
+        DevicePath::new(join(self.start.real_path.as_bytes(), below))
+    }
+
+    fn left_out(&self) -> MutexGuard<'_, LeftOut> {
+        self.left_out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn skip(&self, path: &[u8], kind: String) {
+        let path = self.shown(path);
+        self.left_out().mounts.push((path, kind));
+    }
+
+    fn unreadable(&self, path: &[u8]) {
+        let path = self.shown(path);
+        let mut left_out = self.left_out();
+        left_out.unreadable += 1;
+        if left_out.named.len() < NAMED {
+            left_out.named.push(path);
+        }
+    }
+
+    fn warn(&self) {
+        let left_out = std::mem::take(&mut *self.left_out());
+        if let Some(warning) = mounts::warning(left_out.mounts) {
+            self.job.warn(warning);
+        }
+        if left_out.unreadable > 0 {
+            let mut named = left_out.named;
+            named.sort();
+            let names = named.iter().map(DevicePath::to_string).collect::<Vec<_>>().join(", ");
+            let more = if left_out.unreadable > NAMED as u64 { ", …" } else { "" };
+            let count = left_out.unreadable;
+            let noun = if count == 1 { "directory" } else { "directories" };
+            self.job.warn(format!("{count} {noun} could not be read: {names}{more}; run as root to search them"));
+        }
+        warn_of_own(self.own.load(Relaxed), self.job);
+        let hits = self.hits.load(Relaxed);
+        if hits > HITS {
+            self.job.warn(format!("{hits} entries fit, {HITS} of them are listed: narrow the search"));
+        }
+    }
+}
+
+/// Opens a directory below the start, by a path on which nothing is a link.
+fn open_below(start: impl AsFd, path: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let scope = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = |at: std::os::fd::BorrowedFd<'_>, path: &[u8]| match open_at(at, path, flags | OFlags::NOATIME, scope) {
+        Err(Errno::PERM) => open_at(at, path, flags, scope),
+        opened => opened,
+    };
+    match path {
+        b"" => open(start.as_fd(), b"."),
+        path if path.len() < 4_000 => open(start.as_fd(), path),
+        path => {
+            let handle = resolve_from(start.as_fd(), path, OFlags::DIRECTORY | OFlags::NOFOLLOW, scope)?;
+            rustix::fs::openat(&handle, c".", flags, Mode::empty())
+        }
+    }
+}
+
+fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    let slash: &[u8] = if directory.is_empty() || name.is_empty() || directory.ends_with(b"/") { b"" } else { b"/" };
+    [directory, slash, name].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::view::tests::{Numbers, TempTree, deep_tree, device_path, host, image, text};
+    use super::*;
+    use crate::model::Timestamp;
+    use std::os::unix::fs::symlink;
+
+    fn query(path: DevicePath, name: &str) -> FindQuery {
+        FindQuery {
+            name: name.into(),
+            path,
+            max_depth: None,
+            min_size: None,
+            max_size: None,
+            modified_after: None,
+            modified_before: None,
+        }
+    }
+
+    fn search(tree: &TempTree, query: &FindQuery) -> (Vec<String>, Vec<String>) {
+        let job = Job::default();
+        let rows = find(&host(tree), query, &Numbers, &job).unwrap();
+        let root = format!("{}/", tree.root().display());
+        let paths = rows.iter().map(|r| r.path.to_text().trim_start_matches(&root).to_owned()).collect();
+        (paths, job.take_warnings())
+    }
+
+    fn found(tree: &TempTree, name: &str) -> Vec<String> {
+        search(tree, &query(device_path(tree.root()), name)).0
+    }
+
+    fn plant(tree: &TempTree, files: &[&str]) {
+        for file in files {
+            std::fs::create_dir_all(tree.path(file).parent().unwrap()).unwrap();
+            std::fs::write(tree.path(file), file).unwrap();
+        }
+    }
+
+    #[test]
+    fn own_state_is_left_out_and_counted_once() {
+        let tree = TempTree::new();
+        plant(&tree, &["home/guard/secret", "a/other"]);
+        std::fs::hard_link(tree.path("home/guard/secret"), tree.path("a/hard")).unwrap();
+        let (paths, warnings) = search(&tree, &query(device_path(tree.root()), "*"));
+        assert_eq!(paths, ["a", "a/other"]);
+        assert_eq!(warnings, ["2 entries of this program's own state left out"]);
+    }
+
+    #[test]
+    fn own_processes_are_not_walked() {
+        let tree = TempTree::new();
+        let (paths, warnings) = search(&tree, &FindQuery { max_depth: Some(2), ..query(text("/proc"), "environ") });
+        assert!(!paths.contains(&format!("/proc/{}/environ", std::process::id())));
+        assert!(warnings.iter().any(|w| w.contains("own state left out")), "{warnings:?}");
+    }
+
+    #[test]
+    fn links_and_loops_of_links_are_not_followed() {
+        let tree = TempTree::new();
+        plant(&tree, &["a/file", "b/x"]);
+        symlink("..", tree.path("a/up")).unwrap();
+        symlink("loop", tree.path("loop")).unwrap();
+        assert_eq!(found(&tree, "file"), ["a/file"]);
+        assert_eq!(found(&tree, "*p"), ["a/up", "loop"]);
+    }
+
+    #[test]
+    fn a_directory_that_became_a_link_is_not_entered() {
+        let tree = TempTree::new();
+        plant(&tree, &["a/b/file", "out/file"]);
+        let start = std::fs::File::open(tree.path("a")).unwrap();
+        assert!(open_below(&start, b"b").is_ok());
+        std::fs::rename(tree.path("a/b"), tree.path("a/gone")).unwrap();
+        symlink(tree.path("out"), tree.path("a/b")).unwrap();
+        assert_eq!(open_below(&start, b"b").err(), Some(Errno::NOTDIR));
+        std::fs::rename(tree.path("a"), tree.path("moved")).unwrap();
+        assert_eq!(open_below(&start, b"../out").err(), Some(Errno::XDEV));
+    }
+
+    #[test]
+    fn links_on_the_way_of_a_long_path_are_refused() {
+        let tree = TempTree::new();
+        deep_tree(&tree, 2_500);
+        symlink("d", tree.path("e")).unwrap();
+        let start = std::fs::File::open(tree.root()).unwrap();
+        let path = |first: &str| [first.as_bytes(), &b"/d".repeat(2_400)].concat();
+        assert!(open_below(&start, &path("d")).is_ok());
+        assert_eq!(open_below(&start, &path("e")).err(), Some(Errno::LOOP));
+    }
+
+    #[test]
+    fn a_tree_of_ten_thousand_levels_is_searched() {
+        let tree = TempTree::new();
+        let leaf = deep_tree(&tree, 10_000);
+        let rows = find(&host(&tree), &query(device_path(tree.root()), "leaf"), &Numbers, &Job::default()).unwrap();
+        assert_eq!(rows.iter().map(|r| &r.path).collect::<Vec<_>>(), [&leaf]);
+    }
+
+    #[test]
+    fn patterns_fit_as_a_shell_has_them() {
+        let tree = TempTree::new();
+        plant(&tree, &["a.dll", ".dll", "a.dllx", "b/C.dll", "b/[x]", "b/a1"]);
+        assert_eq!(found(&tree, "*.dll"), [".dll", "a.dll", "b/C.dll"]);
+        assert_eq!(found(&tree, "a.dll"), ["a.dll"]);
+        assert_eq!(found(&tree, "?.dll"), ["a.dll", "b/C.dll"]);
+        assert_eq!(found(&tree, "[a-b].dl*"), ["a.dll", "a.dllx"]);
+        assert_eq!(found(&tree, r"\[x\]"), ["b/[x]"]);
+        assert_eq!(found(&tree, "{a1,C.dll}"), ["b/C.dll", "b/a1"]);
+    }
+
+    #[test]
+    fn names_that_are_no_text_are_found() {
+        let tree = TempTree::new();
+        std::fs::write(tree.root().join(OsStr::from_bytes(b"x\xff")), "").unwrap();
+        let rows = |name: &str| {
+            find(&host(&tree), &query(device_path(tree.root()), name), &Numbers, &Job::default()).unwrap().len()
+        };
+        assert_eq!((rows("x*"), rows("x?"), rows(r"esc:x\xff"), rows("y*")), (1, 1, 1, 0));
+    }
+
+    #[test]
+    fn patterns_that_are_none_are_refused() {
+        for pattern in ["a[", "{a", "a/b", "", "x\0", &"a".repeat(PATTERN + 1)] {
+            assert_eq!(Pattern::new(pattern).err().map(|e| e.code), Some(ErrorCode::BadArgs), "{pattern:?}");
+        }
+    }
+
+    #[test]
+    fn filters_look_at_files_alone() {
+        let tree = TempTree::new();
+        plant(&tree, &["small", "d/long-name-long-content"]);
+        let search = |change: &dyn Fn(&mut FindQuery)| {
+            let mut query = query(device_path(tree.root()), "*");
+            change(&mut query);
+            search(&tree, &query).0
+        };
+        assert_eq!(search(&|q| q.min_size = Some(6)), ["d/long-name-long-content"]);
+        assert_eq!(search(&|q| q.max_size = Some(5)), ["small"]);
+        assert_eq!(search(&|q| q.max_depth = Some(1)), ["d", "small"]);
+        assert!(search(&|q| q.modified_before = Timestamp::parse("2001-01-01")).is_empty());
+        assert_eq!(search(&|q| q.modified_after = Timestamp::parse("2001-01-01")).len(), 3);
+    }
+
+    #[test]
+    fn unreadable_directories_are_one_warning() {
+        let tree = TempTree::new();
+        plant(&tree, &["open/file", "closed/file"]);
+        std::fs::set_permissions(tree.path("closed"), std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
+        let (paths, warnings) = search(&tree, &query(device_path(tree.root()), "file"));
+        std::fs::set_permissions(tree.path("closed"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        if rustix::process::geteuid().is_root() {
+            assert_eq!(paths, ["closed/file", "open/file"]);
+        } else {
+            assert_eq!(paths, ["open/file"]);
+            assert!(warnings[0].starts_with("1 directory could not be read: "), "{warnings:?}");
+        }
+    }
+
+    #[test]
+    fn pseudo_file_systems_are_left_out_unless_named() {
+        let tree = TempTree::new();
+        let (paths, warnings) = search(&tree, &FindQuery { max_depth: Some(2), ..query(text("/"), "cpuinfo") });
+        assert!(paths.is_empty(), "{paths:?}");
+        assert!(warnings.iter().any(|w| w.contains("/proc (proc)")), "{warnings:?}");
+        let (paths, _) = search(&tree, &FindQuery { max_depth: Some(1), ..query(text("/proc"), "cpuinfo") });
+        assert_eq!(paths, ["/proc/cpuinfo"]);
+    }
+
+    #[test]
+    fn an_image_is_searched_with_its_own_paths() {
+        let tree = TempTree::new();
+        plant(&tree, &["img/etc/passwd"]);
+        let rows = find(&image(&tree, "img"), &query(text("/"), "passwd"), &Numbers, &Job::default()).unwrap();
+        assert_eq!(rows[0].path, text("/etc/passwd"));
+    }
+
+    #[test]
+    fn wide_trees_come_whole_and_in_order_from_all_threads() {
+        let tree = TempTree::new();
+        for i in 0..200 {
+            plant(&tree, &[&format!("{i:03}/x/file"), &format!("{i:03}-y/file")]);
+        }
+        let paths = found(&tree, "file");
+        assert_eq!(paths.len(), 400);
+        assert!(paths.is_sorted());
+    }
+
+    #[test]
+    fn a_cancelled_job_ends_the_walk_on_every_thread() {
+        let tree = TempTree::new();
+        plant(&tree, &["a/b"]);
+        let job = Job::default();
+        job.cancel();
+        let result = find(&host(&tree), &query(device_path(tree.root()), "*"), &Numbers, &job);
+        assert_eq!(result.err().unwrap().code, ErrorCode::Cancelled);
+    }
+
+    #[test]
+    fn a_start_that_is_no_directory_is_refused() {
+        let tree = TempTree::new();
+        plant(&tree, &["file"]);
+        let result = find(&host(&tree), &query(tree.device_path("file"), "*"), &Numbers, &Job::default());
+        assert_eq!(result.err().unwrap().code, ErrorCode::NotAFile);
+    }
+}

@@ -8,7 +8,7 @@ use super::own::{OwnThings, handle_path, self_target};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{DevicePath, FileIdentity};
 use crate::shape::Untrusted;
-use rustix::fs::{CWD, Mode, OFlags, RawDir, ResolveFlags};
+use rustix::fs::{CWD, FsWord, Mode, OFlags, PROC_SUPER_MAGIC, RawDir, ResolveFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::mem::MaybeUninit;
@@ -20,6 +20,10 @@ use std::sync::Arc;
 const PIECE: usize = 4_000;
 /// Names of a directory that are looked at for a hint.
 const HINT_ENTRIES: usize = 20_000;
+
+/// `linux/magic.h`.
+const TRACEFS_MAGIC: FsWord = 0x7472_6163;
+const DEBUGFS_MAGIC: FsWord = 0x6462_6720;
 
 /// Names for accounts, as the device's own `passwd` and `group` tell them.
 pub trait Names: Sync {
@@ -105,6 +109,7 @@ impl View {
         let opened = self.describe(handle, path)?;
         match how {
             How::File if !opened.facts.is_file() => Err(not_a_file(path, opened.facts.kind())),
+            How::File if is_used_up(&opened) => Err(used_up(path)),
             How::Directory if !opened.facts.is_directory() => Err(not_a_directory(path, opened.facts.kind())),
             How::File => self.reopen(opened, path, OFlags::NONBLOCK | OFlags::NOCTTY),
             How::Directory => self.reopen(opened, path, OFlags::DIRECTORY),
@@ -153,7 +158,7 @@ impl View {
     /// Follows the one link of procfs that the path itself names, of a process that is not the guard's, and nothing
     /// of the kind behind it.
     fn through(&self, link: &ProcessLink, path: &DevicePath, more: OFlags) -> Result<OwnedFd> {
-        if link.pids.iter().any(|pid| pid.is_none_or(|pid| self.own.is_own_process(pid))) {
+        if link.is_own(&self.own) {
             return Err(self_target(path));
         }
         let flags = OFlags::PATH | OFlags::CLOEXEC;
@@ -227,7 +232,7 @@ impl View {
     }
 
     fn explain_loop(&self, path: &DevicePath) -> Error {
-        let own = ProcessLink::in_path(path).is_some_and(|l| l.pids.contains(&None));
+        let own = ProcessLink::in_path(path).is_some_and(|link| link.is_own(&self.own));
         // Followed without restriction, a loop is still one; a link of procfs leads somewhere.
         let open =
             |flags| rustix::fs::openat(CWD, path.as_bytes(), OFlags::PATH | OFlags::CLOEXEC | flags, Mode::empty());
@@ -294,6 +299,9 @@ impl ProcessLink {
         let link = [b"/proc/", taken.join(&b'/').as_slice()].concat();
         Some(ProcessLink { link, rest: parts.collect::<Vec<_>>().join(&b'/'), pids })
     }
+    fn is_own(&self, own: &OwnThings) -> bool {
+        self.pids.iter().any(|pid| pid.is_none_or(|pid| own.is_own_process(pid)))
+    }
 }
 
 /// `Some(None)` is this process, by the names that procfs has for it.
@@ -346,6 +354,26 @@ pub(super) fn open_at(
     }
 }
 
+/// Whether reading takes what is read away from its other readers (`man 5 proc`, the kernel's `ftrace` document).
+fn is_used_up(opened: &Opened) -> bool {
+    let made_up = opened.facts.blocks == 0 && opened.facts.size == 0;
+    made_up
+        && match opened.real_path.name().as_bytes() {
+            b"kmsg" => is_on(&opened.file, &[PROC_SUPER_MAGIC]),
+            b"trace_pipe" | b"trace_pipe_raw" => is_on(&opened.file, &[TRACEFS_MAGIC, DEBUGFS_MAGIC]),
+            _ => false,
+        }
+}
+
+fn is_on(file: &File, types: &[FsWord]) -> bool {
+    rustix::fs::fstatfs(file).is_ok_and(|s| types.contains(&s.f_type))
+}
+
+fn used_up(path: &DevicePath) -> Error {
+    Error::new(ErrorCode::NotAFile, format!("{path} is a stream: what is read from it is gone for its other readers"))
+        .hint("the system's log has what it said")
+}
+
 fn leads_to(host_path: &[u8], facts: &Facts) -> bool {
     rustix::fs::openat(CWD, host_path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
         .and_then(Facts::of)
@@ -380,7 +408,11 @@ fn near_names(directory: &File, missing: &str, own: &OwnThings) -> Vec<String> {
 pub(super) fn system_error(path: &DevicePath, e: Errno) -> Error {
     match e {
         Errno::ACCESS | Errno::PERM => Error::new(ErrorCode::Access, format!("this account may not read {path}"))
-            .hint("run as root, or as the account that owns it")
+            .hint(if rustix::process::geteuid().is_root() {
+                "the system refuses it to root too: a security module, a namespace or the file system forbids it"
+            } else {
+                "run as root, or as the account that owns it"
+            })
             .source(std::io::Error::from(e)),
         Errno::NOENT => Error::new(ErrorCode::NotFound, format!("no file {path}")),
         Errno::NOTDIR => Error::new(ErrorCode::NotFound, format!("no file {path}: a part of it is not a directory")),
@@ -676,6 +708,13 @@ pub(super) mod tests {
         let tree = TempTree::new();
         let result = host(&tree).open(&text("/proc/kcore"), How::File);
         assert!(matches!(code(result), ErrorCode::SelfTarget | ErrorCode::NotFound));
+    }
+
+    #[test]
+    fn streams_that_reading_uses_up_are_not_read() {
+        let tree = TempTree::new();
+        let result = host(&tree).open(&text("/proc/kmsg"), How::File);
+        assert!(matches!(code(result), ErrorCode::NotAFile | ErrorCode::NotFound));
     }
 
     #[test]
