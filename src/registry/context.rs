@@ -124,7 +124,7 @@ impl<'a> Context<'a> {
         let intent = intent.clone();
         Ok(match self.core.guard(move |g| g.admit(&intent)).await?? {
             Admission::Go => None,
-            Admission::Pending(view) => Some(Reply::Pending(view)),
+            Admission::Pending(view) => Some(Reply::Pending(Box::new(view))),
         })
     }
 
