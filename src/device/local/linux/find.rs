@@ -33,6 +33,11 @@ const STRIDE: u64 = 1_024;
 /// Every entry below the directory whose name and facts fit, ordered by path. `E_BAD_ARGS` where the glob is none.
 pub fn find(view: &View, query: &FindQuery, names: &dyn Names, job: &Job) -> Result<Vec<FileEntry>> {
     let pattern = Pattern::new(&query.name)?;
+    if query.max_depth == Some(0) {
+        return Err(
+            Error::new(ErrorCode::BadArgs, "max_depth 0 searches nothing").hint("1 is the directory's own entries")
+        );
+    }
     let start = view.open(&query.path, How::Directory)?;
     let walk = Walk::new(view, &start, query, pattern, names, job);
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(THREADS));
@@ -254,6 +259,7 @@ impl<'a> Walk<'a> {
     ) -> Result<()> {
         let Some((directory, mount)) = self.enter(task) else { return Ok(()) };
         let skipped = self.mounts.left_out_in(&join(&self.start.host_path, &task.path));
+        let shown = self.shown(&task.path);
         let deeper = self.query.max_depth.is_none_or(|max| task.depth + 1 < max);
         let mut seen = 0u64;
         let mut entries = RawDir::new(&directory, buffer);
@@ -271,7 +277,7 @@ impl<'a> Walk<'a> {
                 self.job.check()?;
             }
             if self.pattern.matches(name) {
-                hits.extend(self.hit(task, &directory, &entry));
+                hits.extend(self.hit(&shown, &directory, &entry));
             }
             if deeper && self.is_directory(&directory, &entry) {
                 match skipped.iter().find(|(point, _)| point == name) {
@@ -335,9 +341,9 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn hit(&self, task: &Task, directory: &OwnedFd, entry: &RawDirEntry<'_>) -> Option<FileEntry> {
+    fn hit(&self, shown: &DevicePath, directory: &OwnedFd, entry: &RawDirEntry<'_>) -> Option<FileEntry> {
         let name = entry.file_name();
-        let path = self.shown(&join(&task.path, name.to_bytes()));
+        let path = DevicePath::new(join(shown.as_bytes(), name.to_bytes()));
         let row = match Facts::of_entry(directory, name) {
             Ok(facts) if self.set.holds(facts.identity) => {
                 // An own directory is counted when the walk comes to it.
@@ -637,6 +643,13 @@ mod tests {
         job.cancel();
         let result = find(&host(&tree), &query(device_path(tree.root()), "*"), &Numbers, &job);
         assert_eq!(result.err().unwrap().code, ErrorCode::Cancelled);
+    }
+
+    #[test]
+    fn a_depth_of_nothing_is_refused() {
+        let tree = TempTree::new();
+        let query = FindQuery { max_depth: Some(0), ..query(device_path(tree.root()), "*") };
+        assert_eq!(find(&host(&tree), &query, &Numbers, &Job::default()).err().unwrap().code, ErrorCode::BadArgs);
     }
 
     #[test]
