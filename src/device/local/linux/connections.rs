@@ -6,6 +6,7 @@
 use super::namespaces::{Access, Namespace, discover, enter_and_read, own_sockets};
 use super::owners::Owners;
 use super::proc::Proc;
+use super::rights::{HIDES_PROCESSES, hides_processes, shielded_from};
 use super::sockets::Socket;
 use super::users::{Accounts, Users};
 use crate::error::{Error, Result};
@@ -64,10 +65,13 @@ fn warn_of_namespaces(access: &Access, job: &Job) {
 
 fn warn_of_hidden_owners(owners: &Owners, job: &Job) {
     let (unfound, hidden) = owners.gaps();
+    if unfound > 0 && hides_processes() {
+        job.warn(HIDES_PROCESSES);
+    }
     if unfound > 0 && hidden > 0 {
         job.warn(format!(
-            "{unfound} sockets have no pid: the descriptors of {hidden} processes cannot be seen as {}; run as root, or with CAP_SYS_PTRACE",
-            Principal::own()
+            "{unfound} sockets have no pid: the descriptors of {hidden} processes cannot be seen {}",
+            shielded_from()
         ));
     }
 }

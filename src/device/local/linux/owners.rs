@@ -74,8 +74,14 @@ impl Owners {
         let mut entries = RawDir::new(&directory, &mut buffer);
         while let Some(Ok(entry)) = entries.next() {
             let mut link = [MaybeUninit::uninit(); 32];
-            if let Ok((link, _)) = readlinkat_raw(&directory, entry.file_name(), &mut link) {
-                self.note(link, pid);
+            match readlinkat_raw(&directory, entry.file_name(), &mut link) {
+                Ok((link, _)) => self.note(link, pid),
+                // The directory can be open to us and what it names not.
+                Err(Errno::ACCESS | Errno::PERM) => {
+                    self.hidden.fetch_add(1, Relaxed);
+                    return Ok(());
+                }
+                Err(_) => {}
             }
             if entries.is_buffer_empty() {
                 job.check()?;
