@@ -106,7 +106,8 @@ fn processes(bench: &Bench) {
 fn connections(bench: &Bench) {
     let own = std::env::current_exe().expect("this program");
     let holder = |_| {
-        let mut child = Command::new(&own).args(["hold-sockets", "5000"]).stdout(Stdio::piped()).spawn().expect("a holder");
+        let mut child =
+            Command::new(&own).args(["hold-sockets", "5000"]).stdout(Stdio::piped()).spawn().expect("a holder");
         let mut ready = String::new();
         let stdout = child.stdout.as_mut().expect("its stdout");
         std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut ready).expect("its word");
@@ -132,7 +133,8 @@ fn hold_sockets(pairs: usize) {
 fn fill(folder: &Path, count: usize) {
     fs::create_dir_all(folder).expect("a folder");
     for i in 0..count {
-        fs::File::create(folder.join(format!("file-{i:06}.{}", if i % 10 == 0 { "dll" } else { "txt" }))).expect("a file");
+        fs::File::create(folder.join(format!("file-{i:06}.{}", if i % 10 == 0 { "dll" } else { "txt" })))
+            .expect("a file");
     }
 }
 

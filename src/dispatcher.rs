@@ -11,10 +11,10 @@ use crate::device::Devices;
 use crate::error::{Error, ErrorCode, Result, State};
 use crate::evidence::Store;
 use crate::guard::{Asked, Guard};
-use crate::model::{CommandId, Job, Timestamp};
+use crate::model::{CommandId, DeviceId, Job, SessionId};
 use crate::nearest::nearest;
 use crate::principal::{Principal, Transport};
-use crate::registry::{Body, Call, Common, Context, Core, Reply, Spec, Tool, blocking, request_result, split};
+use crate::registry::{Body, Call, Context, Core, Reply, Tool, blocking, request_result, split};
 use crate::session::{ConnectionId, JobEntry, Session, TranscriptLine};
 use crate::shape::{self, Page, PageRows, ResultObject, Rows, Selection, Snapshot, Snapshots};
 use serde_json::value::RawValue;
@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 
 /// Structured rows end before this much, for front ends that feed a model.
 pub const MODEL_BYTES: usize = 64 << 10;
+/// So few rows are shaped faster than handed to another thread.
+const FEW_ROWS: usize = 64;
 /// Work that cannot look at its job's flag is given up this long after it was told to stop.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
@@ -145,13 +147,15 @@ impl Connection {
     /// [`Connection::call`] with an id that the caller minted, to follow progress by.
     pub async fn call_as(&self, id: CommandId, name: &str, args: &str, extent: Extent) -> Result<Answered> {
         let Some(tool) = commands::find(name) else {
-            return Err(self.unknown_tool(name).await);
+            return Err(self.unknown_tool(name, &id).await);
         };
         let started = Instant::now();
         let answered = match self.prepare(id.clone(), tool, args) {
             Ok((call, session)) => self.run(tool, call, session, extent).await,
             Err(e) => {
-                self.record_refusal(tool.spec(), &e).await;
+                if tool.spec().is_recorded() {
+                    self.turned_away(tool.spec().name, &id, &e).record(&self.dispatcher.core).await;
+                }
                 Answered::plain(ResultObject::from_error(id, &e))
             }
         };
@@ -169,14 +173,32 @@ impl Connection {
         entry.result().is_none().then(|| entry.job.progress())
     }
 
-    async fn unknown_tool(&self, name: &str) -> Error {
+    /// Puts on record what a front end turned away before it became a call.
+    pub async fn refused(&self, command: &str, id: &CommandId, e: &Error) {
+        self.turned_away(command, id, e).record(&self.dispatcher.core).await;
+    }
+
+    fn turned_away(&self, command: &str, id: &CommandId, e: &Error) -> TurnedAway {
+        TurnedAway {
+            command: command.into(),
+            command_id: id.clone(),
+            by: self.principal.clone(),
+            transport: self.transport,
+            session: None,
+            code: e.code,
+            message: e.message.clone(),
+            detail: e.detail.clone(),
+        }
+    }
+
+    async fn unknown_tool(&self, name: &str, id: &CommandId) -> Error {
         let shown = shape::clean(&name.chars().take(60).collect::<String>()).into_owned();
         let e = Error::new(ErrorCode::UnknownCommand, format!("there is no tool {shown:?}"));
         let e = match nearest(name, commands::ALL.iter().map(|t| t.spec().name)) {
             Some(near) => e.hint(format!("did you mean {near:?}? Names are exact")),
             None => e.hint("help lists the commands"),
         };
-        self.record_refusal_as(&shown, &e).await;
+        self.turned_away(name, id, &e).record(&self.dispatcher.core).await;
         e
     }
 
@@ -213,51 +235,86 @@ impl Connection {
         let core = &self.dispatcher.core;
         let spec = call.spec;
         let background = call.common.background;
-        let entry = core.sessions.jobs.start(
+        let entry = Arc::new(JobEntry::new(
             call.command_id.clone(),
             spec.name,
-            session.as_ref().map(|s| s.id.clone()),
-            session.as_ref().map(|s| s.device.describe()),
+            session.as_ref().map(|s| (s.id.clone(), s.device.describe())),
             self.principal.clone(),
-        );
+        ));
         let work = Work { core: core.clone(), log: self.dispatcher.log.clone(), tool, call, session, entry: entry.clone(), extent };
+        if !spec.is_recorded() {
+            // It looks at this program's own state only, and `fg` has its own patience: no job, no time limit.
+            return tokio::spawn(work.at_once()).await.unwrap_or_else(|broken| broken_off(&entry, broken));
+        }
+        core.sessions.jobs.add(entry.clone());
         let limits = core.sessions.limits();
         let limit = Duration::from_secs(if spec.long { limits.long_command_s } else { limits.command_s });
         let task = tokio::spawn(work.within(limit));
         if background {
             return Answered::plain(crate::registry::running(&entry));
         }
-        // `fg` has its own patience of the same length and must be able to answer.
-        let patience = Duration::from_secs(limits.answer_within_s + u64::from(spec.effect == crate::registry::Effect::Session));
+        let patience = Duration::from_secs(limits.answer_within_s);
         let mut foreground = Foreground { entry: &entry, gone: true };
         let answered = tokio::time::timeout(patience, task).await;
         foreground.gone = false;
         match answered {
             Ok(Ok(answered)) => answered,
-            Ok(Err(broken)) => {
-                let e = Error::new(ErrorCode::Internal, "the command broke off").source(broken);
-                Answered::plain(ResultObject::from_error(entry.command_id.clone(), &e))
-            }
+            Ok(Err(broken)) => broken_off(&entry, broken),
             Err(_) => Answered::plain(crate::registry::running(&entry)),
         }
     }
 
-    async fn record_refusal(&self, spec: &Spec, e: &Error) {
-        if spec.is_recorded() {
-            self.record_refusal_as(spec.name, e).await;
-        }
-    }
+}
 
-    /// Puts a refusal of `command` on record; where that fails a log line says so.
-    pub async fn record_refusal_as(&self, command: &str, e: &Error) {
-        let asked = Asked { command: command.into(), by: self.principal.clone(), transport: self.transport, device: None };
-        let (code, message) = (e.code, e.message.clone());
-        let core = &self.dispatcher.core;
-        let recorded = core.guard(move |g| g.refused(&asked, code, &message)).await;
-        if let Err(e) = recorded {
+/// What was turned away, on its way to the audit log.
+struct TurnedAway {
+    command: String,
+    command_id: CommandId,
+    by: Principal,
+    transport: Transport,
+    session: Option<(SessionId, DeviceId)>,
+    code: ErrorCode,
+    message: String,
+    detail: Option<Box<RawValue>>,
+}
+
+impl TurnedAway {
+    async fn record(self, core: &Arc<Core>) {
+        let recorded = core.guard(move |g| {
+            let mut error = Error::new(self.code, self.message);
+            error.detail = self.detail;
+            let unknown_keys = unknown_keys(error.detail.as_deref());
+            let asked = Asked {
+                by: &self.by,
+                transport: self.transport,
+                command: &self.command,
+                command_id: Some(&self.command_id),
+                device: self.session.as_ref().map(|(_, device)| device),
+                session: self.session.as_ref().map(|(session, _)| session),
+                unknown_keys: &unknown_keys,
+            };
+            g.refused(asked, &error);
+        });
+        if let Err(e) = recorded.await {
             tracing::warn!(code = %e.code, "a refusal was not recorded");
         }
     }
+}
+
+/// The names of arguments that a tool does not have, from the error's detail.
+fn unknown_keys(detail: Option<&RawValue>) -> Vec<String> {
+    #[derive(serde::Deserialize)]
+    struct Detail {
+        unknown_keys: Vec<String>,
+    }
+    detail.and_then(|d| serde_json::from_str::<Detail>(d.get()).ok()).map(|d| d.unknown_keys).unwrap_or_default()
+}
+
+/// A panic, caught: recorded in the log of this process, answered, and the server goes on.
+fn broken_off(entry: &JobEntry, broken: tokio::task::JoinError) -> Answered {
+    tracing::error!(tool = entry.tool, %broken, "a command broke off");
+    let e = Error::new(ErrorCode::Internal, "the command broke off; the server goes on").source(broken);
+    Answered::plain(ResultObject::from_error(entry.command_id.clone(), &e))
 }
 
 /// Stops foreground work when the future that waits for it is dropped.
@@ -286,6 +343,12 @@ struct Work {
 }
 
 impl Work {
+    async fn at_once(self) -> Answered {
+        let started = Instant::now();
+        let outcome = self.answer().await;
+        self.finish(outcome, started).await
+    }
+
     async fn within(self, limit: Duration) -> Answered {
         let started = Instant::now();
         let work = Arc::new(self);
@@ -304,10 +367,7 @@ impl Work {
             tokio::time::sleep(STOP_GRACE).await;
         };
         let outcome = tokio::select! {
-            outcome = inner => outcome.unwrap_or_else(|broken| {
-                tracing::error!(tool = work.call.spec.name, %broken, "a command broke off");
-                Err(Error::new(ErrorCode::Internal, "the command broke off; the server goes on").source(broken))
-            }),
+            outcome = inner => outcome.unwrap_or_else(|broken| Ok(broken_off(&work.entry, broken))),
             () = stopped => {
                 abort.abort();
                 Err(job.check().err().unwrap_or_else(|| Error::new(ErrorCode::Cancelled, "the command was cancelled")))
@@ -358,7 +418,8 @@ impl Work {
     async fn listing(&self, rows: Box<dyn Rows>, extra: Box<RawValue>) -> Result<Answered> {
         let wanted = self.call.common.wanted.clone();
         let job = self.entry.job.clone();
-        let (rows, selection) = blocking(move || shape::select(&*rows, &wanted, &job).map(|s| (rows, s))).await??;
+        let few = rows.len() <= FEW_ROWS;
+        let (rows, selection) = unless(few, move || shape::select(&*rows, &wanted, &job).map(|s| (rows, s))).await??;
         let mut result = self.completed();
         let total = selection.order.len();
         if self.extent == Extent::All {
@@ -369,7 +430,7 @@ impl Work {
         }
         let (size, cap) = self.page_limits();
         let (spill, job) = (self.core.sessions.spill().to_owned(), self.entry.job.clone());
-        let (snapshot, page) = blocking(move || first_page(&*rows, &selection, size, cap, &spill, &job)).await??;
+        let (snapshot, page) = unless(few, move || first_page(&*rows, &selection, size, cap, &spill, &job)).await??;
         let listing = page.next.map(|_| self.snapshots().keep(self.call.spec.name, Arc::new(snapshot)));
         fill(&mut result, page, Place { start: 0, total, listing }, &extra)?;
         Ok(Answered::plain(result))
@@ -429,22 +490,23 @@ impl Work {
 
     /// One line in the audit log for a call that looked at something; a warning where it could not be written.
     async fn record(&self, result: &ResultObject) -> Option<String> {
-        let refused = result.error.as_ref().filter(|_| result.state == State::Refused);
-        let note = if let Some(e) = refused {
-            let asked = Asked {
+        if let Some(e) = result.error.as_ref().filter(|_| result.state == State::Refused) {
+            let turned_away = TurnedAway {
                 command: self.call.spec.name.into(),
+                command_id: self.call.command_id.clone(),
                 by: self.call.principal.clone(),
                 transport: self.call.transport,
-                device: self.session.as_ref().map(|s| s.device.id().clone()),
+                session: self.session.as_ref().map(|s| (s.id.clone(), s.device.id().clone())),
+                code: ErrorCode::parse(&e.code)?,
+                message: e.message.clone(),
+                detail: e.detail.clone(),
             };
-            let (code, message) = (ErrorCode::parse(&e.code)?, e.message.clone());
-            self.core.guard(move |g| g.refused(&asked, code, &message)).await.map(|()| Ok(()))
-        } else {
-            let records = returned(&self.call, result);
-            let log = self.log.clone();
-            blocking(move || records.into_iter().try_for_each(|r| log.note(r))).await
-        };
-        match note {
+            turned_away.record(&self.core).await;
+            return None;
+        }
+        let records = returned(&self.call, result);
+        let log = self.log.clone();
+        match blocking(move || records.into_iter().try_for_each(|r| log.note(r))).await {
             Ok(Ok(())) => None,
             Ok(Err(e)) | Err(e) => Some(format!("this call is not in the audit log: {}", e.message)),
         }
@@ -471,6 +533,11 @@ fn returned(call: &Call, result: &ResultObject) -> Vec<Record> {
         records.push(Record::new("output.truncated").by(&call.principal).detail(&detail));
     }
     records
+}
+
+/// Blocking work, here and now where it is `short`.
+async fn unless<T: Send + 'static>(short: bool, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    if short { Ok(work()) } else { blocking(work).await }
 }
 
 /// Where a page stands in its listing.

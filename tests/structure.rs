@@ -27,7 +27,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("dispatcher", &["registry", "commands", "guard", "session", "audit", "evidence", "device"]),
     ("decide", &["dispatcher", "guard", "session", "evidence", "registry"]),
     ("front", &["dispatcher", "registry", "commands"]),
-    ("cli", &["dispatcher", "decide", "front", "guard", "audit", "evidence", "registry", "commands", "session", "device"]),
+    (
+        "cli",
+        &["dispatcher", "decide", "front", "guard", "audit", "evidence", "registry", "commands", "session", "device"],
+    ),
     ("main", &["cli"]),
 ];
 

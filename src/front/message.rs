@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 pub const PARSE_ERROR: i32 = -32700;
 pub const INVALID_REQUEST: i32 = -32600;
+pub const METHOD_NOT_FOUND: i32 = -32601;
 pub const INVALID_PARAMS: i32 = -32602;
 /// A call that was refused or failed; its data says why.
 pub const SERVER_ERROR: i32 = -32000;

@@ -35,8 +35,10 @@ use tokio_util::sync::CancellationToken;
 const AT_ONCE: usize = 16;
 /// What a call's arguments may hold; no tool comes near it, so what is beyond is not even kept.
 const MAX_ARGUMENTS: usize = 1 << 20;
-/// Work that goes on after the end of input gets so long to end by itself.
-const LAST_WORK: Duration = Duration::from_secs(5);
+/// After the end of input calls get so long to end by themselves: less than `rmcp` waits for their answers.
+const LAST_CALLS: Duration = Duration::from_secs(4);
+/// And jobs so long.
+const LAST_WORK: Duration = Duration::from_secs(6);
 /// And so long to put itself on record once it was told to stop.
 const LAST_RECORD: Duration = Duration::from_millis(2500);
 const LAST_WRITE: Duration = Duration::from_millis(500);
@@ -181,8 +183,8 @@ impl<W: AsyncWrite + Unpin + Send + 'static> Wire<W> {
     }
 }
 
-/// Looks whether anybody waits for answers: a hang-up or a termination signal, or after the end of input a client that
-/// does not read any more, ends the calls under way.
+/// Ends the calls under way at a hang-up, at a termination signal, and after the end of input: at once where the client
+/// does not read any more, else after [`LAST_CALLS`].
 async fn watch(input_over: CancellationToken, gone: CancellationToken) {
     let of = |kind| signal(kind).inspect_err(|e| tracing::warn!(%e, "signals are not watched")).ok();
     let (mut terminated, mut hung_up) = (of(SignalKind::terminate()), of(SignalKind::hangup()));
@@ -192,13 +194,14 @@ async fn watch(input_over: CancellationToken, gone: CancellationToken) {
             _ => std::future::pending().await,
         }
     };
-    let unread = async {
+    let over = async {
         input_over.cancelled().await;
-        while !stdout_is_unread() {
+        let until = Instant::now() + LAST_CALLS;
+        while !stdout_is_unread() && Instant::now() < until {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     };
-    tokio::select! { () = told => {}, () = unread => {} }
+    tokio::select! { () = told => {}, () = over => {} }
     gone.cancel();
 }
 
@@ -230,6 +233,11 @@ struct RpcError<'a, D> {
 #[derive(Serialize)]
 struct Reason {
     code: ErrorCode,
+}
+
+/// The answer of a call that nobody waits for any more, or that the program's end overtook.
+fn given_up() -> Error {
+    Error::new(ErrorCode::Cancelled, "the connection ended before the command did")
 }
 
 /// Why a call's arguments are not even looked at.

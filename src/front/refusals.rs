@@ -5,6 +5,7 @@
 use super::message::Refusal;
 use crate::dispatcher::Connection;
 use crate::error::{Error, ErrorCode};
+use crate::model::CommandId;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_util::task::TaskTracker;
@@ -74,7 +75,7 @@ impl Refusals {
 
     fn record(&self, command: String, error: Error) {
         let connection = self.connection.clone();
-        self.recording.spawn(async move { connection.record_refusal_as(&command, &error).await });
+        self.recording.spawn(async move { connection.refused(&command, &CommandId::mint(), &error).await });
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Window> {

@@ -54,6 +54,8 @@ pub struct Spec {
     pub long: bool,
     /// The console's fixed order.
     pub positional: &'static [&'static str],
+    /// Flags that may stand first without a hyphen in the console.
+    pub flags: &'static [&'static str],
     /// The columns of the console's table and of the compact text; all of them where empty.
     pub columns: &'static [&'static str],
     /// A console line and the arguments it stands for.
@@ -71,6 +73,7 @@ impl Spec {
         session: true,
         long: false,
         positional: &[],
+        flags: &[],
         columns: &[],
         examples: &[],
     };
@@ -202,7 +205,8 @@ fn explain<C: Command>(args: &str, whole: &serde_json::Error) -> Error {
 /// An argument that the tool does not have.
 pub(super) fn unknown_argument(tool: &str, unknown: &str, known: &[&str]) -> Error {
     let shown: String = unknown.chars().take(60).collect();
-    let error = Error::new(ErrorCode::BadArgs, format!("{tool} has no argument {shown:?}"));
+    let error = Error::new(ErrorCode::BadArgs, format!("{tool} has no argument {shown:?}"))
+        .detail(&serde_json::json!({ "unknown_keys": [shown] }));
     match nearest(unknown, known.iter().copied()) {
         Some(near) => error.hint(format!("did you mean {near:?}?")),
         None if known.is_empty() => error.hint(format!("{tool} takes no arguments of its own")),

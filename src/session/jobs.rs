@@ -27,6 +27,25 @@ pub struct JobEntry {
 }
 
 impl JobEntry {
+    pub fn new(
+        command_id: CommandId,
+        tool: &'static str,
+        place: Option<(SessionId, DeviceRef)>,
+        principal: Principal,
+    ) -> Self {
+        let (session, device) = place.unzip();
+        JobEntry {
+            command_id,
+            tool,
+            session,
+            device,
+            principal,
+            started: Timestamp::now(),
+            job: Arc::default(),
+            result: watch::Sender::new(None),
+        }
+    }
+
     pub fn result(&self) -> Option<Arc<ResultObject>> {
         self.result.borrow().clone()
     }
@@ -63,28 +82,10 @@ impl JobEntry {
 pub struct JobTable(Mutex<VecDeque<Arc<JobEntry>>>);
 
 impl JobTable {
-    pub fn start(
-        &self,
-        command_id: CommandId,
-        tool: &'static str,
-        session: Option<SessionId>,
-        device: Option<DeviceRef>,
-        principal: Principal,
-    ) -> Arc<JobEntry> {
-        let entry = Arc::new(JobEntry {
-            command_id,
-            tool,
-            session,
-            device,
-            principal,
-            started: Timestamp::now(),
-            job: Arc::default(),
-            result: watch::Sender::new(None),
-        });
+    pub fn add(&self, entry: Arc<JobEntry>) {
         let mut entries = lock(&self.0);
         forget(&mut entries);
-        entries.push_back(entry.clone());
-        entry
+        entries.push_back(entry);
     }
 
     /// A command of this principal's own; others' do not exist.

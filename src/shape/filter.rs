@@ -4,7 +4,7 @@
 //! that makes no sense for it is refused, never silently false.
 
 use super::clean;
-use super::redact::redact;
+use super::redact::{names_a_thing, redact};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{Cell, Timestamp};
 use std::borrow::Cow;
@@ -185,7 +185,7 @@ impl Test {
             Cell::Time(t) => self.time(op, *t),
             Cell::Text(text) => Ok(self.text(op, text)),
             Cell::Raw(text) => {
-                let text = redact(text);
+                let text = as_it_leaves(&self.name, text);
                 Ok(self.text(op, &text) || matches!(clean(&text), Cow::Owned(c) if self.text(op, &c)))
             }
         }
@@ -283,6 +283,12 @@ fn holds(text: &str, lower: &str) -> bool {
     false
 }
 
+/// A text of the device without its secrets, where the field is one that is redacted.
+fn as_it_leaves<'a>(name: &str, text: &'a str) -> Cow<'a, str> {
+    let member = name.rsplit('.').next().unwrap_or(name);
+    if names_a_thing(member) { Cow::Borrowed(text) } else { redact(text) }
+}
+
 /// A field, or what a dotted name reaches inside it.
 pub(super) struct Place {
     field: usize,
@@ -327,8 +333,8 @@ impl Place {
     /// What a row is sorted by: the cell with its texts as they leave.
     pub(super) fn key<'a>(&self, cell: Cell<'a>) -> Result<Cell<'a>> {
         Ok(match self.reach(cell)? {
-            Cell::Raw(Cow::Borrowed(text)) => Cell::Raw(redact(text)),
-            Cell::Raw(Cow::Owned(text)) => Cell::Raw(Cow::Owned(redact(&text).into_owned())),
+            Cell::Raw(Cow::Borrowed(text)) => Cell::Raw(as_it_leaves(&self.name, text)),
+            Cell::Raw(Cow::Owned(text)) => Cell::Raw(Cow::Owned(as_it_leaves(&self.name, &text).into_owned())),
             Cell::List(items) if items.iter().all(|i| matches!(i, Cell::Empty)) => Cell::Empty,
             other => other,
         })

@@ -6,6 +6,7 @@
 use crate::model::hex;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -62,7 +63,7 @@ fn is_anchor(b: u8) -> bool {
 }
 
 fn scan(text: &str, escaped: bool) -> Cow<'_, str> {
-    let scanner = Scanner { text, bytes: text.as_bytes(), escaped };
+    let scanner = Scanner { text, bytes: text.as_bytes(), escaped, word: Cell::new((0, 0)) };
     let mut out = String::new();
     let mut copied = 0;
     let mut at = 0;
@@ -106,6 +107,8 @@ struct Scanner<'t> {
     bytes: &'t [u8],
     /// Line breaks are written `\n`.
     escaped: bool,
+    /// The word that was measured last: a hostile text names secrets without end inside one.
+    word: Cell<(usize, usize)>,
 }
 
 impl<'t> Scanner<'t> {
@@ -208,6 +211,7 @@ impl<'t> Scanner<'t> {
 
     /// `Bearer x` anywhere.
     fn bearer(&self, at: usize) -> Option<Range<usize>> {
+        self.byte(at + 1).filter(|b| matches!(b, b'e' | b'E'))?;
         let word = self.bytes.get(at..at + 7)?;
         if !word.eq_ignore_ascii_case(b"bearer ") || self.before(at).is_some_and(|b| b.is_ascii_alphanumeric()) {
             return None;
@@ -292,7 +296,8 @@ impl<'t> Scanner<'t> {
 
     /// Tokens that are known by how they start.
     fn prefixed(&self, at: usize) -> Option<Range<usize>> {
-        TOKENS.iter().find_map(|token| {
+        let before = self.before(at).filter(u8::is_ascii_alphanumeric)?;
+        TOKENS.iter().filter(|token| token.before == before).find_map(|token| {
             let start = at.checked_sub(token.anchor)?;
             if !self.starts(start, token.prefix)
                 || self.before(start).is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
@@ -311,8 +316,10 @@ impl<'t> Scanner<'t> {
         if !self.starts(start, "eyJ") || self.before(start).is_some_and(|b| b.is_ascii_alphanumeric()) {
             return None;
         }
-        let part = |from| self.run(from, |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-        let header = part(start);
+        let is_part = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        let part = |from| self.run(from, is_part);
+        let header = self.bytes.get(start..).unwrap_or_default().iter().take(HEADER_CAP);
+        let header = start + header.take_while(|b| is_part(**b)).count();
         let payload = (header - start >= 12 && self.byte(header) == Some(b'.')).then(|| part(header + 1))?;
         (payload - header > 8).then_some(())?;
         Some(start..if self.byte(payload) == Some(b'.') { part(payload + 1) } else { payload })
@@ -375,19 +382,30 @@ impl<'t> Scanner<'t> {
 
     /// Where an unquoted value ends: white space, a quote, a separator of URLs, headers and connection strings.
     fn word_end(&self, from: usize) -> usize {
-        let mut at = from;
-        while let Some(b) = self.byte(at) {
-            let is_break = self.escaped && b == b'\\' && matches!(self.byte(at + 1), Some(b'n' | b'r' | b't'));
-            if is_break || matches!(b, b'"' | b'\'' | b'&' | b';' | b'\0') || b.is_ascii_whitespace() {
-                break;
-            }
-            // A comma ends a value in a list of assignments, and is part of it elsewhere.
-            if b == b',' && self.slice(at + 1..self.run(at + 1, |b| !b.is_ascii_whitespace())).contains('=') {
-                break;
-            }
-            at += 1;
+        let (start, end) = self.word.get();
+        if (start..end).contains(&from) {
+            return end;
         }
-        at
+        let mut end = from;
+        while self.byte(end).is_some_and(|b| !self.ends_word(end, b)) {
+            end += 1;
+        }
+        self.word.set((from, end));
+        end
+    }
+
+    fn ends_word(&self, at: usize, b: u8) -> bool {
+        match b {
+            b'"' | b'\'' | b'&' | b';' | b'\0' => true,
+            b'\\' => self.escaped && matches!(self.byte(at + 1), Some(b'n' | b'r' | b't')),
+            // In a list of assignments a comma ends a value, elsewhere it is part of one.
+            b',' => {
+                let name = self.bytes.get(at + 1..).unwrap_or_default().iter().take(NAME_CAP);
+                let len = name.take_while(|b| is_name(**b)).count();
+                len > 0 && self.byte(at + 1 + len) == Some(b'=')
+            }
+            b => b.is_ascii_whitespace(),
+        }
     }
 
     /// A value that hides something: no reference to a variable, no placeholder, nothing redacted before.
@@ -411,6 +429,8 @@ fn is_variable(value: &str) -> bool {
         || value.strip_prefix('%').and_then(|v| v.strip_suffix('%')).is_some_and(is_word)
 }
 
+/// No header of a token is longer.
+const HEADER_CAP: usize = 256;
 /// No name of a secret is longer.
 const NAME_CAP: usize = 64;
 /// How far back the program of a short option is looked for.
@@ -448,6 +468,22 @@ fn is_secret_name(name: &str) -> bool {
     ];
     /// Too short to be looked for inside a word: `bypass`, `compass`.
     const WORDS: [&str; 5] = ["pass", "pwd", "pw", "psw", "secretaccesskey"];
+    // Nearly every name falls here already.
+    let mut tail = name.bytes().rev().map(|b| b.to_ascii_lowercase());
+    let (last, before) = (tail.next().unwrap_or_default(), tail.next().unwrap_or_default());
+    let may_be = match last {
+        b'd' => matches!(before, b'r' | b'w'),
+        b't' => matches!(before, b'r' | b'e'),
+        b'e' => matches!(before, b's' | b'd' | b'r'),
+        b'n' | b'y' => before == b'e',
+        b'l' => before == b'a',
+        b's' => before == b's',
+        b'w' => matches!(before, b'p' | b's'),
+        _ => false,
+    };
+    if !may_be {
+        return false;
+    }
     let mut folded = [0u8; NAME_CAP];
     let mut len = 0;
     let mut word = 0;
@@ -519,8 +555,9 @@ const PROGRAMS: &[Program] = &[
 
 struct Token {
     prefix: &'static str,
-    /// Where in the prefix the anchor stands.
+    /// Where in the prefix the anchor stands, and the byte before it.
     anchor: usize,
+    before: u8,
     /// What the rest has besides letters and digits.
     also: &'static [u8],
     /// The least length of the rest.
@@ -528,7 +565,11 @@ struct Token {
 }
 
 const fn known(prefix: &'static str, anchor: usize, also: &'static [u8], least: usize) -> Token {
-    Token { prefix, anchor, also, least }
+    let before = match prefix.as_bytes().split_at(anchor).0 {
+        [.., before] => *before,
+        [] => 0,
+    };
+    Token { prefix, anchor, before, also, least }
 }
 
 const TOKENS: &[Token] = &[
@@ -671,6 +712,15 @@ mod tests {
     #[test]
     fn a_name_that_looks_like_a_secret_stays_reachable() {
         assert!(names_a_thing("path") && names_a_thing("name") && !names_a_thing("command_line"));
+    }
+
+    #[test]
+    fn hostile_texts_are_read_in_one_pass() {
+        for part in
+            ["-eyJ", "token=${", "token=a,", "token=\"", "pass:$(", "://a@", "Bearer ", "mysql -p", "Cookie:", "$1$"]
+        {
+            let _ = redact(&part.repeat((1 << 18) / part.len()));
+        }
     }
 
     proptest! {

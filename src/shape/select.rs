@@ -165,7 +165,7 @@ pub fn select(rows: &dyn Rows, wanted: &Wanted, job: &Job) -> Result<Selection> 
 fn kept(rows: &dyn Rows, count: u32, filter: &Filter, places: &[Place], job: &Job) -> Result<Vec<u32>> {
     let mut order = Vec::new();
     for row in 0..count {
-        if row as usize % STRIDE == 0 {
+        if (row as usize).is_multiple_of(STRIDE) {
             job.check()?;
         }
         if filter.matches(places, |field| rows.cell(row as usize, field))? {
@@ -178,7 +178,7 @@ fn kept(rows: &dyn Rows, count: u32, filter: &Filter, places: &[Place], job: &Jo
 fn sort(rows: &dyn Rows, order: &mut Vec<u32>, place: &Place, descending: bool, job: &Job) -> Result<()> {
     let mut keyed = Vec::with_capacity(order.len());
     for (n, row) in order.iter().enumerate() {
-        if n % STRIDE == 0 {
+        if n.is_multiple_of(STRIDE) {
             job.check()?;
         }
         keyed.push((place.key(rows.cell(*row as usize, place.field()))?, *row));

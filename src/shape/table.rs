@@ -25,8 +25,8 @@ pub fn columns(rows: &dyn Rows, selection: &Selection, asked: bool, default: &[&
     default.iter().filter_map(|name| rows.fields().iter().position(|f| f == name)).collect()
 }
 
-/// Aligned columns under their names. On a terminal of `width` columns lines are cut, never wrapped; without a width
-/// nothing is cut.
+/// Aligned columns under their names. On a terminal of `width` columns lines are cut and columns left out, so that none
+/// wraps; without a width nothing is cut.
 pub fn table(
     rows: &dyn Rows,
     selection: &Selection,
@@ -45,7 +45,7 @@ pub fn table(
     }
     buffer.push(b'\n');
     for (n, row) in selection.order.iter().enumerate() {
-        if n % STRIDE == 0 {
+        if n.is_multiple_of(STRIDE) {
             job.check()?;
         }
         for (i, column) in layout.columns.iter().enumerate() {
@@ -64,7 +64,7 @@ pub fn json(rows: &dyn Rows, selection: &Selection, job: &Job, out: &mut dyn Wri
     let mut buffer = Vec::with_capacity(FLUSH + 4096);
     buffer.push(b'[');
     for (n, row) in selection.order.iter().enumerate() {
-        if n % STRIDE == 0 {
+        if n.is_multiple_of(STRIDE) {
             job.check()?;
         }
         buffer.extend_from_slice(if n == 0 { b"\n" } else { b",\n" });
@@ -131,7 +131,7 @@ impl Layout {
         if column.right {
             line.resize(line.len() + pad.saturating_sub(used), b' ');
         }
-        if self.cuts && used > column.width {
+        if self.cuts && used > column.width && !column.right {
             used = cut(cell, column.width, line);
         } else {
             line.extend_from_slice(cell);
@@ -142,18 +142,27 @@ impl Layout {
     }
 }
 
-/// Takes from the widest column until the line fits.
-fn squeeze(columns: &mut [Column], width: usize) {
-    let gaps = columns.len().saturating_sub(1) * GAP.len();
-    loop {
-        let total: usize = columns.iter().map(|c| c.width).sum::<usize>() + gaps;
-        let over = total.saturating_sub(width);
-        let next = columns.iter().map(|c| c.width).filter(|w| *w > MIN_WIDTH);
-        let Some(widest) = next.clone().max().filter(|_| over > 0) else { return };
-        let second = next.filter(|w| *w < widest).max().unwrap_or(MIN_WIDTH);
-        let Some(column) = columns.iter_mut().find(|c| c.width == widest) else { return };
-        column.width = widest.saturating_sub(over).max(second).max(MIN_WIDTH).min(widest - 1);
+/// Takes from the widest column of texts until the line fits; where that is not enough the last columns are left out.
+/// Numbers are never cut.
+fn squeeze(columns: &mut Vec<Column>, width: usize) {
+    while let over @ 1.. = total(columns).saturating_sub(width) {
+        let shrinkable = columns.iter().filter(|c| !c.right && c.width > MIN_WIDTH).map(|c| c.width);
+        let Some(widest) = shrinkable.clone().max() else {
+            if columns.len() == 1 {
+                return;
+            }
+            columns.pop();
+            continue;
+        };
+        let second = shrinkable.filter(|w| *w < widest).max().unwrap_or(MIN_WIDTH);
+        if let Some(column) = columns.iter_mut().find(|c| !c.right && c.width == widest) {
+            column.width = widest.saturating_sub(over).max(second).min(widest - 1);
+        }
     }
+}
+
+fn total(columns: &[Column]) -> usize {
+    columns.iter().map(|c| c.width).sum::<usize>() + columns.len().saturating_sub(1) * GAP.len()
 }
 
 /// Writes as much of a cell as fits, and `…`.
@@ -300,10 +309,10 @@ mod tests {
     #[test]
     fn a_terminal_s_lines_are_cut_and_a_pipe_s_are_not() {
         let rows = vec![item(&"n".repeat(100), Some(1), &"文".repeat(100))];
-        for width in [20, 40, 80] {
+        for width in [8, 20, 24, 40, 80] {
             for line in printed(&rows, &[0, 1, 3], Some(width)).lines() {
                 let seen: usize = line.chars().map(char_width).sum();
-                assert!(seen <= width.max(3 * MIN_WIDTH + 4), "{width}: {line}");
+                assert!(seen <= width, "{width}: {line}");
             }
         }
         assert!(printed(&rows, &[0, 3], None).contains(&"文".repeat(100)));

@@ -1,6 +1,6 @@
 //! What `rmcp` asks this server for.
 
-use super::super::{Ticket, Wire};
+use super::super::{Ticket, Wire, given_up};
 use super::{Options, list, resource};
 use crate::commands;
 use crate::dispatcher::{Connection, Extent};
@@ -110,9 +110,9 @@ impl<W: AsyncWrite + Unpin + Send + 'static> Handler<W> {
     /// A call on its way through the dispatcher. `Err` is a protocol error.
     async fn run(&self, call: &Call, context: &RequestContext<RoleServer>) -> Result<Arc<ResultObject>, ErrorData> {
         let id = CommandId::mint();
-        self.check_offered(&call.name).await?;
+        self.check_offered(&call.name, &id).await?;
         if let Some(e) = &call.refused {
-            self.connection().record_refusal_as(&call.name, e).await;
+            self.connection().refused(&call.name, &id, e).await;
             return Ok(Arc::new(ResultObject::from_error(id, e)));
         }
         let _turn = self.wire.turn(&call.name).await;
@@ -125,11 +125,11 @@ impl<W: AsyncWrite + Unpin + Send + 'static> Handler<W> {
     }
 
     /// A tool that this client is not offered is as unknown as one that does not exist.
-    async fn check_offered(&self, name: &str) -> Result<(), ErrorData> {
+    async fn check_offered(&self, name: &str, id: &CommandId) -> Result<(), ErrorData> {
         match commands::find(name) {
             Some(tool) if !self.options.offers(tool) => {
                 let e = Error::new(ErrorCode::UnknownCommand, format!("there is no tool {name:?} here"));
-                self.connection().record_refusal_as(name, &e).await;
+                self.connection().refused(name, id, &e).await;
                 Err(unknown_tool(&e))
             }
             _ => Ok(()),
@@ -171,12 +171,16 @@ impl<W: AsyncWrite + Unpin + Send + 'static> Handler<W> {
     }
 
     /// Runs until the work is done or nobody wants it: dropping it stops what is in the foreground.
-    async fn while_wanted<T>(&self, work: impl Future<Output = T>, context: &RequestContext<RoleServer>) -> Option<T> {
+    async fn while_wanted<T>(
+        &self,
+        work: impl Future<Output = T>,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<T, Error> {
         tokio::select! {
             biased;
-            () = context.ct.cancelled() => None,
-            () = self.wire.gone.cancelled() => None,
-            done = work => Some(done),
+            () = context.ct.cancelled() => Err(given_up()),
+            () = self.wire.gone.cancelled() => Err(given_up()),
+            done = work => Ok(done),
         }
     }
 }
@@ -227,9 +231,11 @@ impl<W: AsyncWrite + Unpin + Send + 'static> ServerHandler for Handler<W> {
         if let Some(client) = context.meta.client_info() {
             self.claim(&client);
         }
-        if let Some(result) = self.while_wanted(self.run(call, &context), &context).await {
-            call.ticket.answer(render(&*result?, is_modern(context.protocol_version().as_ref())));
-        }
+        let result = match self.while_wanted(self.run(call, &context), &context).await {
+            Ok(result) => result?,
+            Err(e) => Arc::new(ResultObject::from_error(CommandId::mint(), &e)),
+        };
+        call.ticket.answer(render(&result, is_modern(context.protocol_version().as_ref())));
         Ok(CallToolResult::success(Vec::new()).into())
     }
 
@@ -238,11 +244,11 @@ impl<W: AsyncWrite + Unpin + Send + 'static> ServerHandler for Handler<W> {
         request: ReadResourceRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        self.check_offered(resource::TOOL).await?;
+        self.check_offered(resource::TOOL, &CommandId::mint()).await?;
         let read = resource::read(self.connection(), &request.uri);
         match self.while_wanted(read, &context).await {
-            Some(read) => read.map(Into::into),
-            None => Err(ErrorData::internal_error("the read was cancelled", None)),
+            Ok(read) => read.map(Into::into),
+            Err(e) => Err(ErrorData::internal_error(e.message.clone(), code(&e))),
         }
     }
 

@@ -6,7 +6,7 @@
 use super::namespaces::{Access, Namespace, discover, enter_and_read, own_sockets};
 use super::owners::Owners;
 use super::proc::Proc;
-use super::rights::shielded_from;
+use super::rights::{HIDES_PROCESSES, hides_processes, shielded_from};
 use super::sockets::Socket;
 use super::users::{Accounts, Users};
 use crate::error::{Error, Result};
@@ -34,14 +34,18 @@ pub fn list(_: &ConnectionQuery, users: &Users, job: &Job) -> Result<Vec<Connect
 /// The own namespace on this thread, and at the same time the others on one that ends with it.
 fn all_sockets(proc: &Proc, pids: &[u32], job: &Job) -> Result<(Vec<Socket>, Vec<Namespace>)> {
     let (own, others) = thread::scope(|scope| {
-        let others = scope.spawn(|| {
+        let others = thread::Builder::new().spawn_scoped(scope, || {
             let namespaces = discover(proc, pids, job)?;
             let (sockets, access) = enter_and_read(proc, &namespaces, job)?;
             Ok((namespaces, sockets, access))
         });
         let mut sockets = Vec::new();
         let own = own_sockets(proc, 0, &mut sockets, job).map(|read| read.map(|()| sockets));
-        (own, others.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        let others = match others {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(e) => Err(Error::io("no thread can be started to look into other network namespaces", e)),
+        };
+        (own, others)
     });
     let mut sockets = own?.map_err(|e| Error::io("the host's sockets cannot be read", e.into()))?;
     let (namespaces, theirs, access) = others?;
@@ -65,6 +69,9 @@ fn warn_of_namespaces(access: &Access, job: &Job) {
 
 fn warn_of_hidden_owners(owners: &Owners, job: &Job) {
     let (unfound, hidden) = owners.gaps();
+    if unfound > 0 && hides_processes() {
+        job.warn(HIDES_PROCESSES);
+    }
     if unfound > 0 && hidden > 0 {
         job.warn(format!(
             "{unfound} sockets have no pid: the descriptors of {hidden} processes cannot be seen {}",

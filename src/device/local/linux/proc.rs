@@ -8,7 +8,8 @@ use crate::model::{DevicePath, Job, Timestamp};
 use crate::shape::Untrusted;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{
-    AtFlags, Mode, OFlags, RawDir, Stat as FileStat, fstat, fstatfs, open, openat, readlinkat_raw, statat,
+    AtFlags, Mode, OFlags, RawDir, ResolveFlags, Statx, StatxFlags, fstat, fstatfs, open, openat, openat2,
+    readlinkat_raw, statx,
 };
 use rustix::io::{Errno, read};
 use rustix::time::{ClockId, clock_gettime};
@@ -195,18 +196,29 @@ impl Entry {
             Err(Errno::NOENT) => return Ok(true),
             other => other?,
         };
-        if image.st_nlink == 0 {
-            return Ok(true);
-        }
-        // It has some name. It is this one only if the name, in the process's own root, leads to the same file.
-        let named = [&b"root"[..], link].concat();
-        let same = statat(&self.directory, named.as_slice(), AtFlags::empty())
-            .is_ok_and(|s| (s.st_dev, s.st_ino) == (image.st_dev, image.st_ino));
-        Ok(!same)
+        // Where it has a name, it is this one only if that leads to the same file, in the process's own root.
+        Ok(image.stx_nlink == 0 || self.cached(link).map(|s| file_key(&s)) != Ok(file_key(&image)))
     }
 
-    pub fn image_stat(&self) -> rustix::io::Result<FileStat> {
-        statat(&self.directory, "exe", AtFlags::empty())
+    /// What lies at a path in the process's root. Only what the kernel has at hand is asked, as it has the path of each
+    /// image that runs: so no file system that hangs, or that the process's owner serves, holds us up.
+    fn cached(&self, path: &[u8]) -> rustix::io::Result<Statx> {
+        let root = openat(&self.directory, "root", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::CACHED;
+        let file = match openat2(&root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            // Kernels before 5.12 cannot promise it.
+            Err(Errno::NOSYS | Errno::INVAL) => {
+                let inside = path.strip_prefix(b"/").unwrap_or(path);
+                openat(&root, inside, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?
+            }
+            other => other?,
+        };
+        statx(&file, "", AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC, StatxFlags::BASIC_STATS)
+    }
+
+    /// Size, times and identity of the image, as far as they are known without asking a server.
+    pub fn image_stat(&self) -> rustix::io::Result<Statx> {
+        statx(&self.directory, "exe", AtFlags::STATX_DONT_SYNC, StatxFlags::BASIC_STATS)
     }
 
     /// The image's bytes, also where it has no name any more.
@@ -230,6 +242,11 @@ impl Entry {
         let value = status.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"Tgid:")).ok_or(Errno::PROTO)?;
         number(value.trim_ascii()).and_then(|n| u32::try_from(n).ok()).ok_or(Errno::PROTO)
     }
+}
+
+/// Device and inode.
+fn file_key(stat: &Statx) -> (u32, u32, u64) {
+    (stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino)
 }
 
 /// Opens one process. `E_NOT_FOUND` where there is none with this pid, or where the number is a thread's.

@@ -4,14 +4,14 @@
 //! told in one warning. Only the image's hash costs more than a look into `/proc`, and only when it is wanted.
 
 use super::proc::{Clock, Entry, Image, Proc, failed, find, is_gone};
-use super::rights::{Rights, shielded_from};
+use super::rights::{HIDES_PROCESSES, hides_processes, shielded_from};
 use super::users::{Accounts, Users};
 use super::workers::{for_chunks, on_threads};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{Job, Process, ProcessQuery, Sha256, Unit};
-use crate::principal::Principal;
 use crate::shape::Untrusted;
 use globset::{GlobBuilder, GlobMatcher};
+use rustix::fs::{AtFlags, Statx, StatxFlags, statx};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -39,6 +39,7 @@ pub fn list(query: &ProcessQuery, users: &Users, hash: Hash<'_>, job: &Job) -> R
         clock: Clock::now(),
         page_bytes: u64::try_from(rustix::param::page_size()).unwrap_or(4096),
         hidden: AtomicU64::new(0),
+        closed: AtomicU64::new(0),
         missed: Mutex::default(),
         job,
     };
@@ -61,7 +62,7 @@ struct Found {
 }
 
 /// Equal keys are the same bytes: device, inode, size, and the time of modification.
-type ImageKey = (u64, u64, i64, i64, i64);
+type ImageKey = (u32, u32, u64, u64, i64, u32);
 
 struct Reader<'a> {
     name: Option<GlobMatcher>,
@@ -71,6 +72,8 @@ struct Reader<'a> {
     page_bytes: u64,
     /// Processes whose image or working directory the account may not see.
     hidden: AtomicU64,
+    /// Processes that may not be looked into at all.
+    closed: AtomicU64,
     /// Facts that could not be read for another reason.
     missed: Mutex<Missed>,
     job: &'a Job,
@@ -101,7 +104,7 @@ impl Reader<'_> {
                 Err(e) if is_gone(e) => {}
                 // A /proc with hidepid=1 names processes that it does not open.
                 Err(Errno::ACCESS | Errno::PERM) => {
-                    self.hidden.fetch_add(1, Relaxed);
+                    self.closed.fetch_add(1, Relaxed);
                 }
                 Err(e) => return Err(failed(*pid, e)),
             }
@@ -188,11 +191,12 @@ impl Reader<'_> {
                 shielded_from()
             ));
         }
+        let closed = self.closed.load(Relaxed);
+        if closed > 0 {
+            self.job.warn(format!("{closed} processes are not listed: they cannot be looked into {}", shielded_from()));
+        }
         if whole && hides_processes() {
-            self.job.warn(format!(
-                "/proc is mounted with hidepid, so processes of other accounts may be missing for {}: run as root",
-                Principal::own()
-            ));
+            self.job.warn(HIDES_PROCESSES);
         }
     }
 }
@@ -208,10 +212,14 @@ fn last_component(path: &[u8]) -> &[u8] {
     path.rsplit(|b| *b == b'/').next().unwrap_or(path)
 }
 
-// The types of `stat` differ by architecture.
-#[allow(clippy::unnecessary_cast)]
-fn image_key(stat: &rustix::fs::Stat) -> ImageKey {
-    (stat.st_dev as u64, stat.st_ino as u64, stat.st_size as i64, stat.st_mtime as i64, stat.st_mtime_nsec as i64)
+fn image_key(stat: &Statx) -> ImageKey {
+    let modified = stat.stx_mtime;
+    (stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino, stat.stx_size, modified.tv_sec, modified.tv_nsec)
+}
+
+/// Whether an opened image is still the one that was looked at.
+fn is_image(file: &File, key: &ImageKey) -> bool {
+    statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS).is_ok_and(|s| image_key(&s) == *key)
 }
 
 /// `*` and `?` match, every other character is itself.
@@ -237,18 +245,6 @@ fn pattern(name: &str) -> Result<GlobMatcher> {
     }
     let built = GlobBuilder::new(&glob).backslash_escape(true).literal_separator(false).build();
     Ok(built.map_err(|e| refuse(e.kind().to_string()))?.compile_matcher())
-}
-
-/// Whether this account's view of `/proc` leaves out processes of others.
-fn hides_processes() -> bool {
-    if Rights::own().sees_processes() {
-        return false;
-    }
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    mounts.lines().filter(|line| line.split(' ').nth(4) == Some("/proc")).any(|line| {
-        let options = line.rsplit(' ').next().unwrap_or_default().split(',');
-        options.filter_map(|o| o.strip_prefix("hidepid=")).any(|level| !matches!(level, "0" | "off"))
-    })
 }
 
 /// Hashes each image once, however many processes run it.
@@ -322,7 +318,7 @@ fn image_hash(
     let mut why = None;
     for pid in pids {
         match proc.entry(*pid).and_then(|entry| entry.open_image()) {
-            Ok(file) if rustix::fs::fstat(&file).is_ok_and(|s| image_key(&s) == *key) => match hash(&file) {
+            Ok(file) if is_image(&file, key) => match hash(&file) {
                 Ok(sha256) => return Ok(Some(sha256)),
                 Err(e) if matches!(e.code, ErrorCode::Cancelled | ErrorCode::Timeout) => return Err(e),
                 Err(e) => why = Some(e.message),
@@ -554,9 +550,9 @@ mod tests {
     #[test]
     fn a_process_that_has_ended_but_is_not_reaped_is_listed() {
         let mut child = Running::start(&mut Command::new("true"));
-        let row = until(|| Some(ask_pid(child.pid())).filter(|r| r.command_line.is_none()));
-        assert_eq!((row.path, row.cwd), (None, None));
         until(|| super::super::proc::identity(child.pid()).ok().filter(|i| i.state == 'Z'));
+        let row = ask_pid(child.pid());
+        assert_eq!((row.path, row.cwd, row.command_line), (None, None, None));
         child.0.wait().unwrap();
     }
 
@@ -598,7 +594,9 @@ mod tests {
         };
         let query = ProcessQuery { name: Some("sleep".into()), want: vec!["sha256".into()], ..Default::default() };
         let rows = list(&query, &Users::host(), &hash, &Job::default()).unwrap();
-        assert!(rows.len() >= 20 && rows.iter().all(|r| r.sha256.is_some()));
+        for child in &children {
+            assert!(rows.iter().any(|r| r.pid == child.pid() && r.sha256.is_some()));
+        }
         let mut hashed = hashed.into_inner().unwrap();
         let all = hashed.len();
         hashed.sort();

@@ -70,6 +70,26 @@ pub fn shielded_from() -> String {
     format!("as {account}: run as root, or with CAP_SYS_PTRACE")
 }
 
+/// For warnings, where [`hides_processes`].
+pub const HIDES_PROCESSES: &str =
+    "/proc is mounted with hidepid, so processes of other accounts may be missing: run as root";
+
+/// Whether this account's view of `/proc` leaves out processes of others.
+pub fn hides_processes() -> bool {
+    if Rights::own().sees_processes() {
+        return false;
+    }
+    has_hidepid(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
+}
+
+/// Whether the mount at `/proc` leaves out processes (`man 5 proc`).
+fn has_hidepid(mounts: &str) -> bool {
+    mounts.lines().filter(|line| line.split(' ').nth(4) == Some("/proc")).any(|line| {
+        let options = line.rsplit(' ').next().unwrap_or_default().split(',');
+        options.filter_map(|o| o.strip_prefix("hidepid=")).any(|level| !matches!(level, "0" | "off"))
+    })
+}
+
 /// What the namespaces that this process is in hide, whatever its rights.
 pub fn hidden_by_namespaces() -> Vec<String> {
     let outside = |name: &str, first: &str| {
@@ -100,6 +120,17 @@ mod tests {
     #[test]
     fn all_capabilities_hide_nothing() {
         assert!(Rights::parse("Name:\tx\nCapEff:\t000001ffffffffff\n").hidden().is_empty());
+    }
+
+    #[test]
+    fn a_proc_that_hides_processes_is_known() {
+        let mount =
+            |at: &str, options: &str| has_hidepid(&format!("22 1 0:21 / {at} rw,nosuid - proc proc {options}\n"));
+        for options in ["rw,hidepid=1", "rw,hidepid=2", "rw,gid=4,hidepid=invisible", "rw,hidepid=ptraceable"] {
+            assert!(mount("/proc", options), "{options}");
+        }
+        assert!(!mount("/proc", "rw") && !mount("/proc", "rw,hidepid=0") && !mount("/proc", "rw,hidepid=off"));
+        assert!(!mount("/mnt/proc", "rw,hidepid=2") && !has_hidepid(""));
     }
 
     #[test]

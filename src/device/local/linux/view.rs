@@ -4,11 +4,11 @@
 //! device ever blocks), and the guard's own things are refused on the handle.
 
 use super::facts::Facts;
-use super::own::{OwnThings, handle_path, self_target};
+use super::own::{OwnThings, handle_path, is_below, self_target};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{DevicePath, FileIdentity};
 use crate::shape::Untrusted;
-use rustix::fs::{CWD, Mode, OFlags, RawDir, ResolveFlags};
+use rustix::fs::{CWD, FsWord, Mode, OFlags, PROC_SUPER_MAGIC, RawDir, ResolveFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::mem::MaybeUninit;
@@ -20,6 +20,10 @@ use std::sync::Arc;
 const PIECE: usize = 4_000;
 /// Names of a directory that are looked at for a hint.
 const HINT_ENTRIES: usize = 20_000;
+
+/// `linux/magic.h`.
+const TRACEFS_MAGIC: FsWord = 0x7472_6163;
+const DEBUGFS_MAGIC: FsWord = 0x6462_6720;
 
 /// Names for accounts, as the device's own `passwd` and `group` tell them.
 pub trait Names: Sync {
@@ -105,6 +109,7 @@ impl View {
         let opened = self.describe(handle, path)?;
         match how {
             How::File if !opened.facts.is_file() => Err(not_a_file(path, opened.facts.kind())),
+            How::File if is_used_up(&opened) => Err(used_up(path)),
             How::Directory if !opened.facts.is_directory() => Err(not_a_directory(path, opened.facts.kind())),
             How::File => self.reopen(opened, path, OFlags::NONBLOCK | OFlags::NOCTTY),
             How::Directory => self.reopen(opened, path, OFlags::DIRECTORY),
@@ -153,7 +158,7 @@ impl View {
     /// Follows the one link of procfs that the path itself names, of a process that is not the guard's, and nothing
     /// of the kind behind it.
     fn through(&self, link: &ProcessLink, path: &DevicePath, more: OFlags) -> Result<OwnedFd> {
-        if link.pids.iter().any(|pid| pid.is_none_or(|pid| self.own.is_own_process(pid))) {
+        if link.is_own(&self.own) {
             return Err(self_target(path));
         }
         let flags = OFlags::PATH | OFlags::CLOEXEC;
@@ -185,7 +190,10 @@ impl View {
             host_path = named.to_vec();
             deleted = true;
         }
-        let inside = host_path.strip_prefix(&self.prefix[..]).unwrap_or(path.as_bytes());
+        let inside = match host_path.strip_prefix(&self.prefix[..]) {
+            Some(inside) if is_below(&host_path, &self.prefix) => inside,
+            _ => path.as_bytes(),
+        };
         let real_path = DevicePath::new(if inside.is_empty() { b"/" } else { inside });
         Ok(Opened { file: handle.into(), facts, real_path, deleted, host_path })
     }
@@ -227,10 +235,11 @@ impl View {
     }
 
     fn explain_loop(&self, path: &DevicePath) -> Error {
-        let own = ProcessLink::in_path(path).is_some_and(|l| l.pids.contains(&None));
+        let own = ProcessLink::in_path(path).is_some_and(|link| link.is_own(&self.own));
         // Followed without restriction, a loop is still one; a link of procfs leads somewhere.
-        let open =
-            |flags| rustix::fs::openat(CWD, path.as_bytes(), OFlags::PATH | OFlags::CLOEXEC | flags, Mode::empty());
+        let open = |flags| {
+            rustix::fs::openat(&self.root, path.as_bytes(), OFlags::PATH | OFlags::CLOEXEC | flags, Mode::empty())
+        };
         if own || (self.live && !matches!(open(OFlags::empty()), Err(Errno::LOOP))) {
             return self_target(path);
         }
@@ -294,6 +303,9 @@ impl ProcessLink {
         let link = [b"/proc/", taken.join(&b'/').as_slice()].concat();
         Some(ProcessLink { link, rest: parts.collect::<Vec<_>>().join(&b'/'), pids })
     }
+    fn is_own(&self, own: &OwnThings) -> bool {
+        self.pids.iter().any(|pid| pid.is_none_or(|pid| own.is_own_process(pid)))
+    }
 }
 
 /// `Some(None)` is this process, by the names that procfs has for it.
@@ -346,6 +358,26 @@ pub(super) fn open_at(
     }
 }
 
+/// Whether reading takes what is read away from its other readers (`man 5 proc`, the kernel's `ftrace` document).
+fn is_used_up(opened: &Opened) -> bool {
+    let made_up = opened.facts.blocks == 0 && opened.facts.size == 0;
+    made_up
+        && match opened.real_path.name().as_bytes() {
+            b"kmsg" => is_on(&opened.file, &[PROC_SUPER_MAGIC]),
+            b"trace_pipe" | b"trace_pipe_raw" => is_on(&opened.file, &[TRACEFS_MAGIC, DEBUGFS_MAGIC]),
+            _ => false,
+        }
+}
+
+fn is_on(file: &File, types: &[FsWord]) -> bool {
+    rustix::fs::fstatfs(file).is_ok_and(|s| types.contains(&s.f_type))
+}
+
+fn used_up(path: &DevicePath) -> Error {
+    Error::new(ErrorCode::NotAFile, format!("{path} is a stream: what is read from it is gone for its other readers"))
+        .hint("the system's log has what it said")
+}
+
 fn leads_to(host_path: &[u8], facts: &Facts) -> bool {
     rustix::fs::openat(CWD, host_path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
         .and_then(Facts::of)
@@ -380,7 +412,11 @@ fn near_names(directory: &File, missing: &str, own: &OwnThings) -> Vec<String> {
 pub(super) fn system_error(path: &DevicePath, e: Errno) -> Error {
     match e {
         Errno::ACCESS | Errno::PERM => Error::new(ErrorCode::Access, format!("this account may not read {path}"))
-            .hint("run as root, or as the account that owns it")
+            .hint(if rustix::process::geteuid().is_root() {
+                "the system refuses it to root too: a security module, a namespace or the file system forbids it"
+            } else {
+                "run as root, or as the account that owns it"
+            })
             .source(std::io::Error::from(e)),
         Errno::NOENT => Error::new(ErrorCode::NotFound, format!("no file {path}")),
         Errno::NOTDIR => Error::new(ErrorCode::NotFound, format!("no file {path}: a part of it is not a directory")),
@@ -624,6 +660,53 @@ pub(super) mod tests {
         assert_eq!(code(image(&tree, ".").open(&text("/hard"), How::File)), ErrorCode::SelfTarget);
     }
 
+    /// Bind mounts need a mount namespace of their own: this test runs itself again in one, where the system gives one.
+    #[test]
+    fn own_state_is_refused_under_a_bind_mount() {
+        const INSIDE: &str = "LIVE_RESPONSE_TEST_TREE";
+        if let Some(root) = std::env::var_os(INSIDE) {
+            return check_bind_mounts(Path::new(&root));
+        }
+        let tree = TempTree::new();
+        std::fs::create_dir_all(tree.path("home/guard")).unwrap();
+        std::fs::create_dir(tree.path("bound")).unwrap();
+        std::fs::create_dir(tree.path("proc")).unwrap();
+        std::fs::write(tree.path("home/guard/secret"), "canary").unwrap();
+        std::fs::write(tree.path("bound-file"), "").unwrap();
+        let root = rustix::process::geteuid().is_root();
+        let unshare = |script: &str| {
+            let mut command = Command::new("unshare");
+            command.arg(if root { "-m" } else { "-rm" }).args(["sh", "-c", script]);
+            command.args([tree.root().as_os_str(), std::env::current_exe().unwrap().as_os_str()]);
+            command.env(INSIDE, tree.root());
+            command
+        };
+        let mount = "cd \"$0\" && mount --bind home bound && mount --bind home/guard/secret bound-file && mount --bind /proc proc";
+        if !unshare(mount).output().is_ok_and(|o| o.status.success()) {
+            return;
+        }
+        let name = "device::local::linux::view::tests::own_state_is_refused_under_a_bind_mount";
+        let output = unshare(&format!("{mount} && exec \"$1\" --exact {name} --nocapture")).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+
+    fn check_bind_mounts(root: &Path) {
+        let own = Arc::new(OwnThings::new(root.join("home"), vec![]));
+        let view = View::host(Arc::clone(&own)).unwrap();
+        for path in ["bound", "bound/guard/secret", "bound-file", "proc/self/environ", "proc/self/exe"] {
+            assert_eq!(code(view.open(&device_path(&root.join(path)), How::Handle)), ErrorCode::SelfTarget, "{path}");
+        }
+        let image = View::image(root, own).unwrap();
+        for path in ["/bound/guard/secret", "/bound-file", "/proc/self/environ"] {
+            assert_eq!(code(image.open(&text(path), How::File)), ErrorCode::SelfTarget, "image {path}");
+        }
+        let job = crate::model::Job::default();
+        let query = crate::model::DirQuery { path: device_path(root), full_path: false };
+        let rows = super::super::dir::list(&view, &query, &Numbers, &job).unwrap();
+        assert_eq!(rows.iter().map(|r| r.name.clone()).collect::<Vec<_>>(), [text("proc")]);
+        assert_eq!(job.take_warnings(), ["3 entries of this program's own state left out"]);
+    }
+
     #[test]
     fn a_parent_in_own_state_is_refused() {
         let tree = TempTree::new();
@@ -676,6 +759,13 @@ pub(super) mod tests {
         let tree = TempTree::new();
         let result = host(&tree).open(&text("/proc/kcore"), How::File);
         assert!(matches!(code(result), ErrorCode::SelfTarget | ErrorCode::NotFound));
+    }
+
+    #[test]
+    fn streams_that_reading_uses_up_are_not_read() {
+        let tree = TempTree::new();
+        let result = host(&tree).open(&text("/proc/kmsg"), How::File);
+        assert!(matches!(code(result), ErrorCode::NotAFile | ErrorCode::NotFound));
     }
 
     #[test]
