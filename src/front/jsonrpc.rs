@@ -12,9 +12,9 @@ use crate::model::CommandId;
 use crate::nearest::nearest;
 use crate::registry::open_rpc;
 use crate::shape::{ResultObject, clean};
-use jsonrpsee::RpcModule;
-use jsonrpsee::core::server::RegisterMethodError;
-use jsonrpsee::types::{ErrorObjectOwned, Params};
+use jsonrpsee::{IntoResponse, ResponsePayload, RpcModule};
+use jsonrpsee::core::RegisterMethodError;
+use jsonrpsee_types::{ErrorObjectOwned, Params};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use std::sync::{Arc, LazyLock};
@@ -108,11 +108,11 @@ impl Serialize for Document {
     }
 }
 
-impl jsonrpsee::IntoResponse for Document {
+impl IntoResponse for Document {
     type Output = Self;
 
-    fn into_response(self) -> jsonrpsee::ResponsePayload<'static, Self> {
-        jsonrpsee::ResponsePayload::success(self)
+    fn into_response(self) -> ResponsePayload<'static, Self> {
+        ResponsePayload::success(self)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorCode};
 use crate::registry::Effect;
 use flight::{Flight, Full, Ticket};
 use lines::{Lines, Next};
-use message::{Form, Id, Message, Refusal, Request};
+use message::{Id, Refusal};
 use outbox::Outbox;
 use refusals::Refusals;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

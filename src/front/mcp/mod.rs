@@ -13,8 +13,7 @@ use super::lines::Lines;
 use super::{Wire, watch};
 use crate::commands;
 use crate::dispatcher::Connection;
-use crate::error::{Error, ErrorCode, Result};
-use crate::nearest::nearest;
+use crate::error::Result;
 use crate::registry::Tool;
 use handler::Handler;
 use std::sync::Arc;
@@ -32,20 +31,6 @@ pub struct Options {
 }
 
 impl Options {
-    /// `E_BAD_ARGS` where a tool is named that does not exist.
-    pub fn check(&self) -> Result<()> {
-        for name in self.tools.iter().flatten() {
-            if commands::find(name).is_none() {
-                let e = Error::new(ErrorCode::BadArgs, format!("--tools: there is no tool {name:?}"));
-                return Err(match nearest(name, commands::ALL.iter().map(|t| t.spec().name)) {
-                    Some(near) => e.hint(format!("did you mean {near:?}?")),
-                    None => e.hint("help lists the commands"),
-                });
-            }
-        }
-        Ok(())
-    }
-
     fn offers(&self, tool: &dyn Tool) -> bool {
         let spec = tool.spec();
         let named = self.tools.as_ref().is_none_or(|names| names.iter().any(|n| n == spec.name));
@@ -60,7 +45,6 @@ impl Options {
 
 /// Serves one client on stdio until its input ends; needs a runtime with I/O and time.
 pub async fn serve(connection: Arc<Connection>, options: Options) -> Result<()> {
-    options.check()?;
     let (input, output) = rmcp::transport::stdio_pipes();
     let wire = Wire::new(connection, output);
     let watching = tokio::spawn(watch(wire.input_over.clone(), wire.gone.clone()));

@@ -4,7 +4,7 @@
 //! messages are small and go through `rmcp`'s own types.
 
 use super::super::message::{self, Form, INVALID_PARAMS, Id, Message, Notice, Refusal, Request, Text, present};
-use super::super::{Lines, MAX_ARGUMENTS, Ticket, Turned, Wire};
+use super::super::{Lines, Turned, Wire, refuse_arguments, write_json};
 use super::handler::{Call, forged, is_modern, render};
 use crate::error::{Error, ErrorCode};
 use crate::model::CommandId;
@@ -216,7 +216,7 @@ impl<W: AsyncWrite + Unpin + Send + 'static> Wire<W> {
         let laid_down = id.as_ref().and_then(|id| self.flight.end(id));
         match (item, id, laid_down) {
             (JsonRpcMessage::Response(_), Some(id), Some(result)) => self.push_result(&id, &result),
-            _ => self.outbox.push(|line| super::super::write_json(line, item)),
+            _ => self.outbox.push(|line| write_json(line, item)),
         }
     }
 }
@@ -224,7 +224,7 @@ impl<W: AsyncWrite + Unpin + Send + 'static> Wire<W> {
 /// The arguments' text, and why they are refused where they are: then nothing of them is kept.
 fn arguments<'a>(tool: &str, raw: Option<&'a RawValue>, twice: Option<String>) -> (Cow<'a, str>, Option<Error>) {
     let text = raw.map_or("{}", RawValue::get);
-    match super::super::refuse_arguments(tool, text, twice) {
+    match refuse_arguments(tool, text, twice) {
         Some(e) => ("{}".into(), Some(e)),
         None => (text.into(), None),
     }
