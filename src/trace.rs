@@ -13,8 +13,9 @@ use tracing_subscriber::{EnvFilter, Registry, reload};
 static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 static DEBUG: AtomicBool = AtomicBool::new(false);
 
-const QUIET: &str = "warn";
-const LOUD: &str = "live_response=debug,warn";
+/// `rmcp` warns of every error it answers, which is no news here.
+const QUIET: &str = "warn,rmcp=error";
+const LOUD: &str = "live_response=debug,warn,rmcp=error";
 
 /// Starts logging; a second call changes nothing.
 pub fn start() {

@@ -139,7 +139,7 @@ mod tests {
     async fn a_client_that_does_not_read_is_read_no_further() {
         let (server, mut client) = tokio::io::duplex(64);
         let outbox = Arc::new(Outbox::new(server));
-        outbox.push(|line| line.resize(FULL, b'x'));
+        outbox.push(|line| line.resize(2 * FULL, b'x'));
         tokio::spawn({
             let outbox = outbox.clone();
             async move { outbox.flush().await }
@@ -149,7 +149,7 @@ mod tests {
             () = outbox.room() => panic!("it is full"),
             () = tokio::task::yield_now() => {}
         }
-        let mut read = vec![0; FULL + 1];
+        let mut read = vec![0; 2 * FULL + 1];
         let ((), read) = tokio::join!(outbox.room(), client.read_exact(&mut read));
         read.expect("all of it");
     }

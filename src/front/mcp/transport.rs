@@ -172,16 +172,15 @@ impl<W: AsyncWrite + Unpin + Send + 'static> Wire<W> {
                 return Err(Refusal { code: message::SERVER_ERROR, reason: e.code, ..Refusal::invalid(Some(id), e.message) });
             }
         };
-        let unfit = |id: Id| {
-            self.flight.end(&id);
-            Refusal::invalid(Some(id), "the request does not fit its method")
-        };
         match serde_json::from_slice::<ClientJsonRpcMessage>(line) {
             Ok(JsonRpcMessage::Request(mut request)) => {
                 request.request.extensions_mut().insert(Arc::new(ticket));
                 Ok(Some(JsonRpcMessage::Request(request)))
             }
-            _ => Err(unfit(id)),
+            _ => {
+                self.flight.end(&id);
+                Err(Refusal::params(id, "the params do not fit the method"))
+            }
         }
     }
 
