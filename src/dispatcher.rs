@@ -11,10 +11,10 @@ use crate::device::Devices;
 use crate::error::{Error, ErrorCode, Result, State};
 use crate::evidence::Store;
 use crate::guard::{Asked, Guard};
-use crate::model::{CommandId, Job, Timestamp};
+use crate::model::{CommandId, DeviceId, Job, SessionId};
 use crate::nearest::nearest;
 use crate::principal::{Principal, Transport};
-use crate::registry::{Body, Call, Common, Context, Core, Reply, Spec, Tool, blocking, request_result, split};
+use crate::registry::{Body, Call, Context, Core, Reply, Tool, blocking, request_result, split};
 use crate::session::{ConnectionId, JobEntry, Session, TranscriptLine};
 use crate::shape::{self, Page, PageRows, ResultObject, Rows, Selection, Snapshot, Snapshots};
 use serde_json::value::RawValue;
@@ -147,13 +147,15 @@ impl Connection {
     /// [`Connection::call`] with an id that the caller minted, to follow progress by.
     pub async fn call_as(&self, id: CommandId, name: &str, args: &str, extent: Extent) -> Result<Answered> {
         let Some(tool) = commands::find(name) else {
-            return Err(self.unknown_tool(name).await);
+            return Err(self.unknown_tool(name, &id).await);
         };
         let started = Instant::now();
         let answered = match self.prepare(id.clone(), tool, args) {
             Ok((call, session)) => self.run(tool, call, session, extent).await,
             Err(e) => {
-                self.record_refusal(tool.spec(), &e).await;
+                if tool.spec().is_recorded() {
+                    self.turned_away(tool.spec().name, &id, &e).record(&self.dispatcher.core).await;
+                }
                 Answered::plain(ResultObject::from_error(id, &e))
             }
         };
@@ -171,14 +173,27 @@ impl Connection {
         entry.result().is_none().then(|| entry.job.progress())
     }
 
-    async fn unknown_tool(&self, name: &str) -> Error {
+    fn turned_away(&self, command: &str, id: &CommandId, e: &Error) -> TurnedAway {
+        TurnedAway {
+            command: command.into(),
+            command_id: id.clone(),
+            by: self.principal.clone(),
+            transport: self.transport,
+            session: None,
+            code: e.code,
+            message: e.message.clone(),
+            detail: e.detail.clone(),
+        }
+    }
+
+    async fn unknown_tool(&self, name: &str, id: &CommandId) -> Error {
         let shown = shape::clean(&name.chars().take(60).collect::<String>()).into_owned();
         let e = Error::new(ErrorCode::UnknownCommand, format!("there is no tool {shown:?}"));
         let e = match nearest(name, commands::ALL.iter().map(|t| t.spec().name)) {
             Some(near) => e.hint(format!("did you mean {near:?}? Names are exact")),
             None => e.hint("help lists the commands"),
         };
-        self.record_refusal_as(&shown, &e).await;
+        self.turned_away(name, id, &e).record(&self.dispatcher.core).await;
         e
     }
 
@@ -244,21 +259,50 @@ impl Connection {
         }
     }
 
-    async fn record_refusal(&self, spec: &Spec, e: &Error) {
-        if spec.is_recorded() {
-            self.record_refusal_as(spec.name, e).await;
-        }
-    }
+}
 
-    async fn record_refusal_as(&self, command: &str, e: &Error) {
-        let asked = Asked { command: command.into(), by: self.principal.clone(), transport: self.transport, device: None };
-        let (code, message) = (e.code, e.message.clone());
-        let core = &self.dispatcher.core;
-        let recorded = core.guard(move |g| g.refused(&asked, code, &message)).await;
-        if let Err(e) = recorded {
+/// What was turned away, on its way to the audit log.
+struct TurnedAway {
+    command: String,
+    command_id: CommandId,
+    by: Principal,
+    transport: Transport,
+    session: Option<(SessionId, DeviceId)>,
+    code: ErrorCode,
+    message: String,
+    detail: Option<Box<RawValue>>,
+}
+
+impl TurnedAway {
+    async fn record(self, core: &Arc<Core>) {
+        let recorded = core.guard(move |g| {
+            let mut error = Error::new(self.code, self.message);
+            error.detail = self.detail;
+            let unknown_keys = unknown_keys(error.detail.as_deref());
+            let asked = Asked {
+                by: &self.by,
+                transport: self.transport,
+                command: &self.command,
+                command_id: Some(&self.command_id),
+                device: self.session.as_ref().map(|(_, device)| device),
+                session: self.session.as_ref().map(|(session, _)| session),
+                unknown_keys: &unknown_keys,
+            };
+            g.refused(asked, &error);
+        });
+        if let Err(e) = recorded.await {
             tracing::warn!(code = %e.code, "a refusal was not recorded");
         }
     }
+}
+
+/// The names of arguments that a tool does not have, from the error's detail.
+fn unknown_keys(detail: Option<&RawValue>) -> Vec<String> {
+    #[derive(serde::Deserialize)]
+    struct Detail {
+        unknown_keys: Vec<String>,
+    }
+    detail.and_then(|d| serde_json::from_str::<Detail>(d.get()).ok()).map(|d| d.unknown_keys).unwrap_or_default()
 }
 
 /// A panic, caught: recorded in the log of this process, answered, and the server goes on.
@@ -441,22 +485,23 @@ impl Work {
 
     /// One line in the audit log for a call that looked at something; a warning where it could not be written.
     async fn record(&self, result: &ResultObject) -> Option<String> {
-        let refused = result.error.as_ref().filter(|_| result.state == State::Refused);
-        let note = if let Some(e) = refused {
-            let asked = Asked {
+        if let Some(e) = result.error.as_ref().filter(|_| result.state == State::Refused) {
+            let turned_away = TurnedAway {
                 command: self.call.spec.name.into(),
+                command_id: self.call.command_id.clone(),
                 by: self.call.principal.clone(),
                 transport: self.call.transport,
-                device: self.session.as_ref().map(|s| s.device.id().clone()),
+                session: self.session.as_ref().map(|s| (s.id.clone(), s.device.id().clone())),
+                code: ErrorCode::parse(&e.code)?,
+                message: e.message.clone(),
+                detail: e.detail.clone(),
             };
-            let (code, message) = (ErrorCode::parse(&e.code)?, e.message.clone());
-            self.core.guard(move |g| g.refused(&asked, code, &message)).await.map(|()| Ok(()))
-        } else {
-            let records = returned(&self.call, result);
-            let log = self.log.clone();
-            blocking(move || records.into_iter().try_for_each(|r| log.note(r))).await
-        };
-        match note {
+            turned_away.record(&self.core).await;
+            return None;
+        }
+        let records = returned(&self.call, result);
+        let log = self.log.clone();
+        match blocking(move || records.into_iter().try_for_each(|r| log.note(r))).await {
             Ok(Ok(())) => None,
             Ok(Err(e)) | Err(e) => Some(format!("this call is not in the audit log: {}", e.message)),
         }

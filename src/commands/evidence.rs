@@ -1,7 +1,7 @@
 //! `evidence`: reads a slice of a collected file.
 
 use crate::error::{Error, ErrorCode, Result};
-use crate::evidence::{Held, Slice};
+use crate::evidence::{Held, MAX_LENGTH, Slice};
 use crate::model::{Disclosure, Sha256};
 use crate::registry::{Command, Context, Effect, ListingOr, Reply, Spec};
 use schemars::JsonSchema;
@@ -9,8 +9,7 @@ use serde::Deserialize;
 
 pub struct Evidence;
 
-pub const DEFAULT_LENGTH: u64 = 4096;
-pub const MAX_LENGTH: u64 = 32_768;
+const DEFAULT_LENGTH: u64 = 4096;
 
 #[derive(Deserialize, JsonSchema, Clone, Copy, Default)]
 #[serde(rename_all = "lowercase")]
@@ -65,13 +64,10 @@ impl Command for Evidence {
         if !(1..=MAX_LENGTH).contains(&length) {
             return Err(Error::new(ErrorCode::BadArgs, format!("evidence: length {length} is not in 1 to {MAX_LENGTH}")));
         }
-        let mut held = cx.held(args.sha256.clone(), args.name.clone()).await?;
+        let held = cx.held(args.sha256.clone(), args.name.clone()).await?;
         let chosen = match held.as_slice() {
             [one] if args.sha256.is_some() || args.name.is_some() => one.clone(),
-            _ => {
-                held.sort_by(|a, b| b.collected.cmp(&a.collected));
-                return Ok(Reply::Done(ListingOr::Listing(held.into())));
-            }
+            _ => return Ok(Reply::Done(ListingOr::Listing(held.into()))),
         };
         let slice = Disclosure {
             sha256: chosen.sha256.clone(),

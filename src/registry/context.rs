@@ -5,10 +5,11 @@
 use super::{Common, Reply, Spec};
 use crate::device::Device;
 use crate::error::{Error, ErrorCode, Result};
-use crate::evidence::{Custody, Sealed, Store};
+use crate::evidence::{Custody, Held, Sealed, Slice, Store};
 use crate::guard::{Admission, Guard, Intent};
 use crate::model::{
-    Arrival, ArrivalQuery, Ask, CommandId, DevicePath, DeviceRow, Disclosure, EnterQuery, FileQuery, Job, SessionId, Wish,
+    Arrival, ArrivalQuery, Ask, CommandId, DevicePath, DeviceRow, Disclosure, EnterQuery, FileQuery, Job, SessionId, Sha256,
+    Step, Wish,
 };
 use crate::principal::{Principal, Transport};
 use crate::session::{ConnectionId, Session, SessionManager};
@@ -123,7 +124,7 @@ impl<'a> Context<'a> {
         let intent = intent.clone();
         Ok(match self.core.guard(move |g| g.admit(&intent)).await?? {
             Admission::Go => None,
-            Admission::Pending(view) => Some(Reply::Pending(view)),
+            Admission::Pending(view) => Some(Reply::Pending(Box::new(view))),
         })
     }
 
@@ -207,28 +208,27 @@ impl<'a> Context<'a> {
         self.core.evidence.seal(fetched.facts, fetched.bytes, custody, self.job).await
     }
 
-    pub fn evidence(&self) -> &Arc<Store> {
-        &self.core.evidence
+    /// What the caller collected; only this hash, only this name where they are given.
+    pub async fn held(&self, sha256: Option<Sha256>, name: Option<String>) -> Result<Vec<Held>> {
+        let (store, by) = (self.core.evidence.clone(), self.call.principal.clone());
+        blocking(move || store.held(&by, sha256.as_ref(), name.as_deref())).await?
     }
 
-    /// Whether content that was collected from `device` is shown only after a person's yes.
-    pub async fn must_ask(&self, device: crate::model::DeviceId, secret: Option<String>) -> Result<bool> {
-        self.core.guard(move |g| g.must_ask(&device, secret.as_deref())).await
-    }
-
-    /// Asks a person to show a slice of sealed content.
-    pub async fn disclose<T>(&self, device: Arc<dyn Device>, slice: Disclosure) -> Result<Reply<T>> {
+    /// A slice of sealed content; a person is asked first where it is on the secret list.
+    pub async fn slice(&self, of: &Held, slice: Disclosure) -> Result<Reply<Slice>> {
+        let (device, secret) = (of.device.clone(), of.secret.clone());
+        if !self.core.guard(move |g| g.must_ask(&device, secret.as_deref())).await? {
+            let store = self.core.evidence.clone();
+            return Ok(Reply::Done(blocking(move || store.read(&slice)).await??));
+        }
+        let device = self.core.sessions.devices.open(of.device.as_str())?;
         let intent = self.intent(device.as_ref());
         if let Some(pending) = self.admit(&intent).await? {
             return Ok(pending);
         }
-        let steps = vec![crate::model::Step::Disclose { slice }];
+        let steps = vec![Step::Disclose { slice }];
         let view = self.core.guard(move |g| g.submit(intent, steps)).await??;
         Ok(Reply::Pending(Box::new(view)))
-    }
-
-    pub fn open_device(&self, id: &str) -> Result<Arc<dyn Device>> {
-        self.core.sessions.devices.open(id)
     }
 
     pub fn principal(&self) -> &Principal {

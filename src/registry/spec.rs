@@ -202,7 +202,8 @@ fn explain<C: Command>(args: &str, whole: &serde_json::Error) -> Error {
 /// An argument that the tool does not have.
 pub(super) fn unknown_argument(tool: &str, unknown: &str, known: &[&str]) -> Error {
     let shown: String = unknown.chars().take(60).collect();
-    let error = Error::new(ErrorCode::BadArgs, format!("{tool} has no argument {shown:?}"));
+    let error = Error::new(ErrorCode::BadArgs, format!("{tool} has no argument {shown:?}"))
+        .detail(&serde_json::json!({ "unknown_keys": [shown] }));
     match nearest(unknown, known.iter().copied()) {
         Some(near) => error.hint(format!("did you mean {near:?}?")),
         None if known.is_empty() => error.hint(format!("{tool} takes no arguments of its own")),

@@ -215,6 +215,9 @@ fn date(days: i64) -> Option<(i64, i64, i64)> {
     Some((yoe + era * 400 + i64::from(month <= 2), month, doy - (153 * mp + 2) / 5 + 1))
 }
 
+/// The one member whose lines stay lines: a slice of evidence.
+const MANY_LINES: &str = "content";
+
 /// A JSON text with every string in it cleaned, and redacted where it is free text; numbers and the order of members
 /// stay as they are. What stands for a thing that can be asked for again (a path, a name, an id) is not redacted.
 pub fn scrub_json(json: &RawValue) -> Box<RawValue> {
@@ -235,7 +238,12 @@ pub fn scrub_json_counted(json: &RawValue, hidden: &mut Hidden) -> Box<RawValue>
         let value: Cow<'_, str> = read_string(literal);
         let is_key = rest.trim_start().starts_with(':');
         let shown = if is_key || names_a_thing(&key) { Cow::Borrowed(&*value) } else { redact_escaped(&value) };
-        write_text(&clean_counted(&shown, hidden), &mut out);
+        if key == MANY_LINES && !is_key {
+            let lines: Vec<_> = shown.split('\n').map(|line| clean_counted(line, hidden)).collect();
+            write_text(&lines.join("\n"), &mut out);
+        } else {
+            write_text(&clean_counted(&shown, hidden), &mut out);
+        }
         if is_key {
             key = value.into_owned();
         }

@@ -119,7 +119,7 @@ impl From<&Error> for ErrorObject {
             code: e.code.as_str().into(),
             message: scrub(&e.message).into_owned(),
             hint: e.hint.as_deref().map(|h| scrub(h).into_owned()),
-            detail: e.detail.clone(),
+            detail: e.detail.as_deref().map(super::scrub_json),
         }
     }
 }

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 fn apply(home: &Path, steps: Vec<Step>) -> Outcome {
     let device = DeviceId::new("local");
-    let orders = Approved::for_test(&device, steps).orders(&device).unwrap();
+    let orders = crate::guard::approved_for_test(&device, steps).orders(&device).unwrap();
     carry_out(orders, &Quarantine::new(home), &Job::default())
 }
 
