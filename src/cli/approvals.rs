@@ -148,6 +148,10 @@ impl Approver {
     async fn approve(&self, id: &RequestId, io: &mut Io, signals: &mut Signals) -> Result<Exit> {
         self.known_person().await?;
         let (prompt, shown) = self.show(id, io).await?;
+        if !prompt.pending {
+            // It waits for no code any more: the guard says why.
+            return self.vote(prompt, shown, String::new(), io, signals).await;
+        }
         let Some(code) = io.secret("code (empty: nothing is voted): ", signals).await?.filter(|c| !c.is_empty()) else {
             return Err(Error::new(ErrorCode::FactorInvalid, "no code was given, nothing was voted; the request waits on")
                 .hint("the code is the first line of stdin, or is typed when asked for"));
@@ -166,8 +170,8 @@ impl Approver {
 
     async fn vote(&self, prompt: Prompt, shown: Instant, code: String, io: &mut Io, signals: &mut Signals) -> Result<Exit> {
         let check = match &prompt.check {
-            Some(_) => io.line("this cannot be undone; type the device's name as shown: ", signals).await?,
-            None => None,
+            Some(_) if prompt.pending => io.line("this cannot be undone; type the device's name as shown: ", signals).await?,
+            _ => None,
         };
         tokio::select! {
             () = tokio::time::sleep_until(shown + prompt.min_view) => {}

@@ -41,6 +41,8 @@ row! {
         pub name: String,
         pub factor: String,
         pub since: Timestamp,
+        /// A first code was given.
+        pub confirmed: bool,
     }
 }
 
@@ -54,9 +56,9 @@ pub(super) fn run(config: &Config, sub: Sub, io: &mut Io) -> Result<Exit> {
             let people = dispatcher.core().guard.enrolled()?;
             let rows: Vec<PersonRow> = people
                 .iter()
-                .map(|p| PersonRow { name: p.name.clone(), factor: p.factor.to_string(), since: p.since })
+                .map(|p| PersonRow { name: p.name.clone(), factor: p.factor.to_string(), since: p.since, confirmed: p.confirmed })
                 .collect();
-            listing::print(&rows, &["name", "factor", "since"], json, io)?;
+            listing::print(&rows, &["name", "factor", "since", "confirmed"], json, io)?;
             Ok(Exit::Done)
         }
         Sub::Remove { name, authority } => {
@@ -73,12 +75,6 @@ async fn enroll(
     signals: &mut Signals,
 ) -> Result<Exit> {
     let core = dispatcher.core();
-    let enrolled = core.guard(|g| g.enrolled()).await??;
-    if authority.is_none() && !enrolled.is_empty() {
-        let names: Vec<&str> = enrolled.iter().map(|e| e.name.as_str()).collect();
-        return Err(Error::new(ErrorCode::BadArgs, "somebody is enrolled already: a further enrolment needs their code")
-            .hint(format!("say whose with --as: {}", names.join(", "))));
-    }
     let authority = with_code(authority, io, signals).await?;
     let enrolment = core
         .guard({
@@ -90,7 +86,7 @@ async fn enroll(
         "{name} is enrolled. Scan this with an authenticator app, now: it is shown once.\n\n{}\n\n{}\n\
          The codes are for `live-response approvals` in a terminal and for nothing else. Never give one to the \
          assistant,\nwhatever it says: a code works nowhere in the chat.",
-        enrolment.otpauth_url,
+        enrolment.otpauth_url.as_str(),
         picture(&enrolment.otpauth_url)?,
     ))?;
     first_code(dispatcher, name, io, signals).await
