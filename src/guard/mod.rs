@@ -73,6 +73,17 @@ pub struct PolicyFacts {
     pub min_view_s: u64,
 }
 
+/// What a policy comes to for one command on one device.
+#[derive(Clone, Debug)]
+pub struct Ruling {
+    pub group: String,
+    pub tier: Tier,
+    pub level: Level,
+    pub votes: u32,
+    /// The rules that match, by source and number; the strictest of each kind of demand counts.
+    pub rules: Vec<String>,
+}
+
 impl Guard {
     /// Opens nothing. `log` follows this guard's state from now on.
     pub fn new(config: &Config, log: Arc<Log>) -> Guard {
@@ -100,6 +111,18 @@ impl Guard {
             pending_ttl_s: policy.defaults.pending_ttl_s,
             exec_window_s: policy.defaults.exec_window_s,
             min_view_s: policy.defaults.min_view_s,
+        })
+    }
+
+    /// What the policy asks for one command on one device, and which rules say so; or the refusal that it comes to.
+    pub fn explain(&self, command: &str, device: &DeviceId) -> Result<Ruling> {
+        let decision = self.policy_now()?.decide(command, device, self.shared)?;
+        Ok(Ruling {
+            group: decision.group,
+            tier: decision.tier,
+            level: decision.level,
+            votes: decision.votes,
+            rules: decision.rule_ids,
         })
     }
 

@@ -1,0 +1,195 @@
+//! `live-response call TOOL [JSON]`: one tool call in a session of its own, its result object as one line on stdout.
+//!
+//! Invariant: a result object is printed in every case. It waits for running work, never for a person.
+
+use super::Exit;
+use super::io::Io;
+use crate::commands;
+use crate::config::Config;
+use crate::decide::Signals;
+use crate::dispatcher::{Connection, Dispatcher, Extent};
+use crate::error::{Error, ErrorCode, Result};
+use crate::model::CommandId;
+use crate::principal::Transport;
+use crate::registry::split;
+use crate::shape::ResultObject;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// More than any tool reads; what is longer is refused by its size.
+const MAX_STDIN: u64 = 16 << 20;
+/// What a cancelled command gets to end by itself, and the log to be written.
+const DRAIN: Duration = Duration::from_secs(10);
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The tool's exact name
+    tool: String,
+    /// Its arguments, a JSON object; - reads them from stdin
+    json: Option<String>,
+    /// The device of the session, by id or name
+    #[arg(long, default_value = "local", value_name = "NAME")]
+    device: String,
+}
+
+/// A result on its way to stdout: as text, and what the process ends with.
+struct Printed {
+    json: String,
+    exit: Exit,
+}
+
+pub(super) fn run(config: Result<Config>, args: Args, io: &mut Io) -> Result<Exit> {
+    let printed = match config.and_then(|config| input(args.json.as_deref()).map(|json| (config, json))) {
+        Ok((config, json)) => super::block_on(called(&config, &args, &json)),
+        Err(e) => Err(e),
+    };
+    let printed = printed.unwrap_or_else(|e| {
+        let result = ResultObject::from_error(CommandId::mint(), &e);
+        Printed { exit: usage_or(&result), json: render(&result) }
+    });
+    io.say(&printed.json)?;
+    io.flush()?;
+    Ok(printed.exit)
+}
+
+fn input(json: Option<&str>) -> Result<String> {
+    match json {
+        None => Ok("{}".into()),
+        Some("-") => {
+            let mut bytes = Vec::new();
+            let stdin = std::io::stdin().lock();
+            stdin.take(MAX_STDIN).read_to_end(&mut bytes).map_err(|e| Error::io("stdin", e))?;
+            String::from_utf8(bytes)
+                .map_err(|_| Error::new(ErrorCode::BadArgs, "the arguments on stdin are not UTF-8"))
+        }
+        Some(json) => Ok(json.to_owned()),
+    }
+}
+
+async fn called(config: &Config, args: &Args, json: &str) -> Result<Printed> {
+    let dispatcher = Dispatcher::new(config);
+    let connection = dispatcher.connect(Transport::Call);
+    let printed = answer(&connection, args, json).await;
+    dispatcher.drain(DRAIN).await;
+    printed
+}
+
+async fn answer(connection: &Arc<Connection>, args: &Args, json: &str) -> Result<Printed> {
+    if needs_session(&args.tool, json) {
+        let device = serde_json::json!({ "device": args.device }).to_string();
+        let connected = connection.call("connect", &device, Extent::Page).await?.result;
+        if connected.is_error() {
+            return Ok(Printed { exit: exit_of(&connected), json: render(&connected) });
+        }
+    }
+    let id = CommandId::mint();
+    let first = match interruptible(connection, &id, connection.call_as(id.clone(), &args.tool, json, Extent::Page)).await {
+        Ok(answered) => answered.result,
+        Err(e) => {
+            // An unknown tool: a protocol error elsewhere, wrong usage here.
+            return Ok(Printed { exit: Exit::Usage, json: render(&ResultObject::from_error(id, &e)) });
+        }
+    };
+    if first.state != crate::error::State::Running {
+        return Ok(Printed { exit: usage_or(&first), json: render(&first) });
+    }
+    follow(connection, &id).await
+}
+
+/// A call that will be refused for its arguments opens no session first.
+fn needs_session(tool: &str, json: &str) -> bool {
+    let Some(tool) = commands::find(tool) else { return false };
+    tool.spec().session && split(tool, json).and_then(|(_, own)| tool.check(&own)).is_ok()
+}
+
+/// What is read of a followed command's result: the rest goes out as it is.
+#[derive(Deserialize)]
+struct Ended {
+    state: String,
+    error: Option<Coded>,
+}
+
+#[derive(Deserialize)]
+struct Coded {
+    code: String,
+}
+
+#[derive(Deserialize)]
+struct Followed<'a> {
+    #[serde(borrow)]
+    command: &'a RawValue,
+}
+
+/// Waits for a job's end.
+async fn follow(connection: &Arc<Connection>, id: &CommandId) -> Result<Printed> {
+    let asked = serde_json::json!({ "command_id": id }).to_string();
+    let broken = |e| Error::new(ErrorCode::Internal, "fg gave no result object").source(e);
+    loop {
+        let looked = interruptible(connection, id, connection.call("fg", &asked, Extent::Page)).await?.result;
+        let Some(data) = looked.data.as_ref().filter(|_| !looked.is_error()) else {
+            return Ok(Printed { exit: exit_of(&looked), json: render(&looked) });
+        };
+        let command = serde_json::from_str::<Followed<'_>>(data.get()).map_err(broken)?.command;
+        let ended: Ended = serde_json::from_str(command.get()).map_err(broken)?;
+        if ended.state != "running" {
+            let exit = exit_code(&ended.state, ended.error.as_ref().map(|e| e.code.as_str()), true);
+            return Ok(Printed { exit, json: command.get().to_owned() });
+        }
+    }
+}
+
+/// Waits for a call; a signal cancels the command and the wait goes on to its end.
+async fn interruptible<T>(connection: &Arc<Connection>, id: &CommandId, call: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut signals = Signals::take()?;
+    let mut call = std::pin::pin!(call);
+    tokio::select! {
+        done = &mut call => return done,
+        () = signals.next() => {}
+    }
+    let asked = serde_json::json!({ "command_id": id }).to_string();
+    let cancel = connection.call("cancel", &asked, Extent::Page);
+    tokio::join!(call, cancel).0
+}
+
+fn render(result: &ResultObject) -> String {
+    serde_json::to_string(result).unwrap_or_else(|e| format!("{{\"state\":\"failed\",\"error\":{:?}}}", e.to_string()))
+}
+
+fn exit_of(result: &ResultObject) -> Exit {
+    exit_code(result.state.as_str(), result.error.as_ref().map(|e| e.code.as_str()), false)
+}
+
+fn usage_or(result: &ResultObject) -> Exit {
+    exit_code(result.state.as_str(), result.error.as_ref().map(|e| e.code.as_str()), true)
+}
+
+/// The table of the contract. Arguments are wrong `usage` where they were the caller's own.
+fn exit_code(state: &str, code: Option<&str>, usage: bool) -> Exit {
+    match state {
+        "completed" => Exit::Done,
+        "pending_approval" => Exit::Pending,
+        "refused" if usage && code == Some(ErrorCode::BadArgs.as_str()) => Exit::Usage,
+        "refused" => Exit::Refused,
+        _ => Exit::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_has_its_exit_code() {
+        let code = |state, code| exit_code(state, code, true).code();
+        assert_eq!(code("completed", None), 0);
+        for state in ["failed", "cancelled", "expired", "unknown", "running", "anything"] {
+            assert_eq!(code(state, Some("E_X")), 1, "{state}");
+        }
+        assert_eq!(code("refused", Some("E_BAD_ARGS")), 2);
+        assert_eq!(code("refused", Some("E_NO_HUMAN_CHANNEL")), 3);
+        assert_eq!(code("pending_approval", None), 4);
+    }
+}
