@@ -13,9 +13,9 @@ use tracing_subscriber::{EnvFilter, Registry, reload};
 static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 static DEBUG: AtomicBool = AtomicBool::new(false);
 
-/// `rmcp` warns of every error it answers, which is no news here.
-const QUIET: &str = "warn,rmcp=error";
-const LOUD: &str = "live_response=debug,warn,rmcp=error";
+/// `rmcp` warns of every error it answers and of every client that goes.
+const QUIET: &str = "warn,rmcp=off";
+const LOUD: &str = "live_response=debug,warn,rmcp=off";
 
 /// Starts logging; a second call changes nothing.
 pub fn start() {
