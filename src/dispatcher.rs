@@ -173,6 +173,11 @@ impl Connection {
         entry.result().is_none().then(|| entry.job.progress())
     }
 
+    /// Puts on record what a front end turned away before it became a call.
+    pub async fn refused(&self, command: &str, id: &CommandId, e: &Error) {
+        self.turned_away(command, id, e).record(&self.dispatcher.core).await;
+    }
+
     fn turned_away(&self, command: &str, id: &CommandId, e: &Error) -> TurnedAway {
         TurnedAway {
             command: command.into(),

@@ -38,11 +38,12 @@ impl Command for Remediate {
         role: Role::Advanced,
         effect: Effect::Destructive,
         positional: &["type", "id"],
+        flags: &["list"],
         columns: &["type", "id", "outcome", "undo_id", "sha256", "at", "note"],
         examples: &[
             ("remediate file /tmp/x", r#"{"type":"file","id":"/tmp/x"}"#),
             ("remediate process 7960", r#"{"type":"process","id":"7960"}"#),
-            ("remediate -list", r#"{"list":true}"#),
+            ("remediate list", r#"{"list":true}"#),
         ],
         ..Spec::READ
     };

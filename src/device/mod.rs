@@ -3,7 +3,11 @@
 //! Invariant: `read`, `fetch` and `resolve` change nothing; `apply` takes [`Approved`] by value, and every function
 //! with an effect below this module takes an `Order` that only `Approved` hands out.
 
+mod devices;
+mod image;
 pub mod local;
+
+pub use devices::Devices;
 
 use crate::error::Result;
 use crate::guard::Approved;

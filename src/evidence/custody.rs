@@ -212,8 +212,4 @@ impl Follower {
         }
         Ok((entry, hash))
     }
-
-    pub(super) fn count(&self) -> u64 {
-        self.seq
-    }
 }

@@ -151,7 +151,7 @@ pub struct ProcessTarget {
     pub name: String,
     pub user: String,
     pub command_line: String,
-    /// Where its image lies; `None` where it has none (deleted, memfd).
+    /// Where its image lies, or lay before it was deleted; `None` for a memfd.
     pub image: Option<DevicePath>,
     pub image_identity: FileIdentity,
     pub image_sha256: Sha256,

@@ -34,6 +34,8 @@ pub struct ConsoleSpec {
     /// Parameters that values without a name fill, in this order.
     pub positional: &'static [&'static str],
     pub parameters: Vec<Parameter>,
+    /// Flags that may stand first without a hyphen: `remediate list`.
+    pub flags: &'static [&'static str],
 }
 
 /// How a listing is printed.
@@ -351,6 +353,10 @@ impl Call<'_> {
     }
 
     fn positional(&mut self, word: &Word, is_last: bool) -> Result<()> {
+        let flag = self.spec.flags.iter().find(|f| self.filled == 0 && word.is_bare(f));
+        if let Some((at, Kind::Boolean)) = flag.and_then(|f| self.find(f)) {
+            return self.set(at, true.to_string());
+        }
         let parameter = self.spec.positional.get(self.filled).and_then(|name| self.find(name));
         let output = if is_last && !word.quoted { output_named(&word.text) } else { None };
         match (parameter, output) {
@@ -564,7 +570,13 @@ mod tests {
             "remediate" => (
                 "remediate",
                 &["type", "id"],
-                &[("type", Kind::Text), ("id", Kind::Text), ("ids", Kind::TextList), ("auto", Kind::Boolean)],
+                &[
+                    ("type", Kind::Text),
+                    ("id", Kind::Text),
+                    ("ids", Kind::TextList),
+                    ("auto", Kind::Boolean),
+                    ("list", Kind::Boolean),
+                ],
             ),
             "processes" | "process" => (
                 "processes",
@@ -584,7 +596,7 @@ mod tests {
             _ => return None,
         };
         let parameters = parameters.iter().map(|(n, kind)| Parameter { name: (*n).into(), kind: *kind }).collect();
-        Some(ConsoleSpec { name, positional, parameters })
+        Some(ConsoleSpec { name, positional, parameters, flags: &["list"] })
     }
 
     fn read(line: &str) -> Result<Line> {
@@ -593,6 +605,13 @@ mod tests {
 
     fn args(line: &str) -> String {
         read(line).map(|l| l.args).unwrap_or_else(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_flag_may_stand_first() {
+        assert_eq!(args("remediate list"), r#"{"list":true}"#);
+        assert_eq!(args("remediate file list"), r#"{"type":"file","id":"list"}"#);
+        assert_eq!(args("remediate \"list\""), r#"{"type":"list"}"#);
     }
 
     fn refused(line: &str) -> (ErrorCode, String) {

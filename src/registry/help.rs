@@ -85,7 +85,7 @@ pub fn console_spec(tool: &dyn Tool) -> ConsoleSpec {
         .and_then(Value::as_object)
         .map(|p| p.iter().map(|(name, property)| Parameter { name: name.clone(), kind: kind(property) }).collect())
         .unwrap_or_default();
-    ConsoleSpec { name: spec.name, positional: spec.positional, parameters }
+    ConsoleSpec { name: spec.name, positional: spec.positional, parameters, flags: spec.flags }
 }
 
 fn kind(property: &Value) -> Kind {

@@ -16,5 +16,5 @@ pub use follow::{Followed, JobRow, request_result};
 pub(crate) use follow::running;
 pub use help::{command_help, command_table, console_spec};
 pub use output::{Body, ListingOr, Object, Output};
-pub use schema::{input_schema, open_rpc, output_schema};
+pub use schema::{description, input_schema, open_rpc, output_schema};
 pub use spec::{Command, Effect, Erased, Reply, Spec, Tool};

@@ -78,7 +78,7 @@ pub(super) fn listing(row: Schema, extra: Schema) -> Schema {
 }
 
 /// The tool's description: the doc comment of its arguments' type.
-pub(super) fn description(tool: &dyn Tool) -> String {
+pub fn description(tool: &dyn Tool) -> String {
     let schema = tool.args_schema();
     let text = schema.get("description").and_then(Value::as_str).unwrap_or_default();
     text.split_whitespace().collect::<Vec<_>>().join(" ")

@@ -54,6 +54,8 @@ pub struct Spec {
     pub long: bool,
     /// The console's fixed order.
     pub positional: &'static [&'static str],
+    /// Flags that may stand first without a hyphen in the console.
+    pub flags: &'static [&'static str],
     /// The columns of the console's table and of the compact text; all of them where empty.
     pub columns: &'static [&'static str],
     /// A console line and the arguments it stands for.
@@ -71,6 +73,7 @@ impl Spec {
         session: true,
         long: false,
         positional: &[],
+        flags: &[],
         columns: &[],
         examples: &[],
     };

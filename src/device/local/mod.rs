@@ -1,5 +1,121 @@
 //! This host and trees on it: `local` and `image:<directory>`.
+//!
+//! Invariant: nothing blocks an async thread; all work goes through the [`Pool`].
 
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
 #[cfg(target_os = "linux")]
 pub mod linux;
 pub mod pool;
+pub(super) mod support;
+
+#[cfg(not(target_os = "linux"))]
+pub(super) use elsewhere::{Host, OwnThings, Tree};
+#[cfg(target_os = "linux")]
+pub(super) use linux::{host::Host, own::OwnThings, tree::Tree};
+
+use super::{Device, Fetched, Fut};
+use crate::error::Result;
+use crate::guard::Approved;
+use crate::model::{
+    Answer, DeviceId, DeviceRef, DeviceRow, End, FileFacts, FileQuery, Job, Outcome, Query, Step, Timestamp, Verified,
+    Wish,
+};
+use pool::Pool;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+pub const ID: &str = "local";
+
+/// The host that this process runs on.
+pub struct LocalDevice {
+    id: DeviceId,
+    host: Arc<Host>,
+    pool: Pool,
+}
+
+impl LocalDevice {
+    /// Opens nothing.
+    pub(super) fn new(home: &Path, own: Arc<OwnThings>, pool: Pool) -> LocalDevice {
+        LocalDevice { id: DeviceId::new(ID), host: Arc::new(Host::new(home, own)), pool }
+    }
+}
+
+impl Device for LocalDevice {
+    fn id(&self) -> &DeviceId {
+        &self.id
+    }
+
+    fn describe(&self) -> DeviceRef {
+        DeviceRef { id: self.id.clone(), name: Host::name(), platform: std::env::consts::OS, backend: "local" }
+    }
+
+    fn row(&self) -> DeviceRow {
+        DeviceRow {
+            id: self.id.clone(),
+            name: Host::name(),
+            backend: "local",
+            platform: std::env::consts::OS,
+            os: Host::os(),
+            address: None,
+            last_seen: Some(Timestamp::now()),
+            group: None,
+            tier: None,
+            tags: Vec::new(),
+        }
+    }
+
+    fn supports(&self, wish: &Wish) -> Result<()> {
+        support::on_host(wish)
+    }
+
+    fn read<'a>(&'a self, query: Query, job: &'a Arc<Job>) -> Fut<'a, Result<Answer>> {
+        let host = Arc::clone(&self.host);
+        Box::pin(self.pool.run(job, move |job| host.read(query, job)))
+    }
+
+    fn fetch<'a>(&'a self, file: FileQuery, job: &'a Arc<Job>) -> Fut<'a, Result<Fetched>> {
+        let host = Arc::clone(&self.host);
+        Box::pin(fetched(&self.pool, job, move |job| host.open(&file, job)))
+    }
+
+    fn resolve<'a>(&'a self, wish: &'a Wish, job: &'a Arc<Job>) -> Fut<'a, Result<Vec<Step>>> {
+        let (host, wish) = (Arc::clone(&self.host), wish.clone());
+        Box::pin(async move {
+            support::on_host(&wish)?;
+            self.pool.run(job, move |job| host.resolve(&wish, job)).await
+        })
+    }
+
+    fn apply<'a>(&'a self, approved: Approved, job: &'a Arc<Job>) -> Fut<'a, Outcome> {
+        let host = Arc::clone(&self.host);
+        Box::pin(async move {
+            let orders = match approved.orders(&self.id) {
+                Ok(orders) => orders,
+                Err(e) => return nothing_done(End::Failed { code: e.code.as_str().into(), message: e.message }),
+            };
+            match self.pool.run_effect(job, move |job| Ok(host.apply(orders, job))).await {
+                Ok(outcome) => outcome,
+                // The thread may still be at it: nobody knows.
+                Err(e) => nothing_done(End::Unknown { message: e.message }),
+            }
+        })
+    }
+}
+
+/// An outcome without rows.
+pub(super) fn nothing_done(end: End) -> Outcome {
+    let verified = if matches!(end, End::Unknown { .. }) { Verified::Unknown } else { Verified::No };
+    Outcome { rows: Vec::new(), verified, end, warnings: Vec::new() }
+}
+
+/// Opens a file on one slot and streams it from another.
+pub(super) async fn fetched(
+    pool: &Pool,
+    job: &Arc<Job>,
+    open: impl FnOnce(&Job) -> Result<(FileFacts, File)> + Send + 'static,
+) -> Result<Fetched> {
+    let (facts, file) = pool.run(job, open).await?;
+    Ok(Fetched { facts, bytes: Box::new(pool.stream(job, file).await?) })
+}

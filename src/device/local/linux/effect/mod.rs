@@ -21,7 +21,7 @@ use crate::model::{End, Job, Outcome, ProcessTarget, Remediated, Step, Unit, Ver
 /// What one order came to.
 enum Did {
     Done {
-        row: Remediated,
+        row: Box<Remediated>,
         verified: Verified,
     },
     /// The entity is not the approved one; nothing was done to it.
@@ -29,9 +29,19 @@ enum Did {
     Failed(Error),
     /// It may have happened.
     Unknown {
-        row: Remediated,
+        row: Box<Remediated>,
         message: String,
     },
+}
+
+impl Did {
+    fn done(row: Remediated, verified: Verified) -> Did {
+        Did::Done { row: Box::new(row), verified }
+    }
+
+    fn unknown(row: Remediated, message: String) -> Did {
+        Did::Unknown { row: Box::new(row), message }
+    }
 }
 
 /// Carries the orders out, one after the other, and stops at the first that is not done.
@@ -51,7 +61,7 @@ pub fn carry_out(orders: impl Iterator<Item = Order>, store: &Quarantine, job: &
         stopped = process;
         match did {
             Did::Done { row, verified } => {
-                outcome.rows.push(row);
+                outcome.rows.push(*row);
                 outcome.verified = worse(outcome.verified, verified);
                 job.advance(1);
                 continue;
@@ -59,7 +69,7 @@ pub fn carry_out(orders: impl Iterator<Item = Order>, store: &Quarantine, job: &
             Did::Drift(message) => outcome.end = End::Drift { step: index, message },
             Did::Failed(e) => outcome.end = failed(&e),
             Did::Unknown { row, message } => {
-                outcome.rows.push(row);
+                outcome.rows.push(*row);
                 outcome.end = End::Unknown { message };
             }
         }

@@ -129,6 +129,12 @@ pub fn size(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
 }
 
+/// Its type differs by architecture.
+#[allow(clippy::useless_conversion)]
+pub fn links(stat: &Stat) -> u64 {
+    u64::from(stat.st_nlink)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@
 //! aside and has the approved identity and content is removed. Killed anywhere, `undo` brings the file back.
 
 use super::bytes::{self, Metadata};
-use super::place::{Held, Place, identity, size};
+use super::place::{Held, Place, identity, links, size};
 use super::record::{Folder, Kept, KeptFile, KeptProcess, Phase, Quarantine, Standing};
 use super::{Did, fault};
 use crate::error::{Error, ErrorCode, Result};
@@ -64,7 +64,7 @@ fn begin(
         size_bytes: target.size_bytes,
         sha256: target.sha256.clone(),
         metadata: Metadata::of(&source, &held.stat),
-        links: u64::from(held.stat.st_nlink),
+        links: links(&held.stat),
     };
     Ok((Kept::begin(order, Some(file), owner), source))
 }
@@ -121,14 +121,14 @@ fn remove(target: &FileTarget, place: &Place, folder: Folder, mut kept: Kept) ->
         let e = Error::io(format!("{} cannot be removed", target.path), e.into());
         return match aside.move_to(place) {
             Ok(()) => untouched(folder, e),
-            Err(_) => Did::Unknown { row: kept.row(Standing::Aside), message: e.message },
+            Err(_) => Did::unknown(kept.row(Standing::Aside), e.message),
         };
     }
     fault("unlinked");
     let synced = place.sync();
     match folder.write(&mut kept, Phase::Removed).and(synced.map_err(|e| Error::io(&target.path, e.into()))) {
-        Ok(()) => Did::Done { row: kept.row(Standing::Quarantined), verified: verify(target, &folder) },
-        Err(e) => Did::Unknown { row: kept.row(Standing::Quarantined), message: e.message },
+        Ok(()) => Did::done(kept.row(Standing::Quarantined), verify(target, &folder)),
+        Err(e) => Did::unknown(kept.row(Standing::Quarantined), e.message),
     }
 }
 

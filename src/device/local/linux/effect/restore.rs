@@ -179,8 +179,8 @@ fn finish(wanted: &Wanted, put: FileIdentity, missed: &[&str], folder: Folder, m
         row.note = Some(crate::shape::Untrusted::new(format!("could not be put back: {}", missed.join(", "))));
     }
     match written {
-        Ok(()) => Did::Done { row, verified: verify(wanted, put) },
-        Err(e) => Did::Unknown { row, message: e.message },
+        Ok(()) => Did::done(row, verify(wanted, put)),
+        Err(e) => Did::unknown(row, e.message),
     }
 }
 

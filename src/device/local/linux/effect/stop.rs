@@ -3,10 +3,10 @@
 //! Invariant: the process is held by a pidfd before it is compared, so that a reused pid is never signalled.
 
 use super::bytes::{self, Metadata};
-use super::place::{identity, size};
+use super::place::{identity, links, size};
 use super::record::{Kept, KeptFile, KeptProcess, Phase, Quarantine, Standing};
 use super::{Did, fault};
-use crate::device::local::linux::proc;
+use crate::device::local::linux::{proc, resolve};
 use crate::error::{Error, ErrorCode, Result};
 use crate::guard::Order;
 use crate::model::{Job, ProcessTarget, Step, Verified};
@@ -29,6 +29,11 @@ pub fn stop(order: Order, store: &Quarantine, job: &Job) -> Did {
         Ok(pidfd) => pidfd,
         Err(did) => return did,
     };
+    // Whoever carries it out may sit in another terminal than whoever asked.
+    if proc::Proc::open().is_ok_and(|all| resolve::ancestors(&all).contains(&target.pid)) {
+        let what = format!("process {} is this program, or the terminal that it runs in", target.pid);
+        return Did::Failed(Error::new(ErrorCode::SelfTarget, what));
+    }
     let (image, source) = match check(target, job) {
         Ok(checked) => checked,
         Err(did) => return did,
@@ -97,7 +102,7 @@ fn check(target: &ProcessTarget, job: &Job) -> Result<(KeptFile, File), Did> {
         size_bytes: target.image_size,
         sha256,
         metadata: Metadata::of(&image, &stat),
-        links: u64::from(stat.st_nlink),
+        links: links(&stat),
     };
     Ok((kept, image))
 }
@@ -131,11 +136,11 @@ fn finish(target: &ProcessTarget, pidfd: &OwnedFd, folder: super::record::Folder
         row.outcome = "not_done".into();
         let message =
             format!("process {} was sent SIGKILL and had not ended {} s later", target.pid, ENDS_WITHIN.as_secs());
-        return Did::Unknown { row, message };
+        return Did::unknown(row, message);
     }
     match written {
-        Ok(()) => Did::Done { row, verified: verify(target) },
-        Err(e) => Did::Unknown { row, message: e.message },
+        Ok(()) => Did::done(row, verify(target)),
+        Err(e) => Did::unknown(row, e.message),
     }
 }
 

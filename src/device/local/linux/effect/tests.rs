@@ -1,6 +1,6 @@
 //! Attacks first: what is swapped, reused, linked, full or killed in between loses nothing and removes nothing else.
 
-use super::place::{Place, identity, size};
+use super::place::{Place, identity, links, size};
 use super::*;
 use crate::device::local::linux::proc;
 use crate::guard::Approved;
@@ -40,7 +40,7 @@ fn target(path: &Path) -> FileTarget {
         uid: held.stat.st_uid,
         gid: held.stat.st_gid,
         modified: Timestamp::from_unix(held.stat.st_mtime, 0),
-        links: u64::from(held.stat.st_nlink),
+        links: links(&held.stat),
         package: None,
     }
 }

@@ -1,0 +1,79 @@
+//! `image:<directory>`: a mounted image or any tree of files, read only.
+
+use super::local::pool::Pool;
+use super::local::{OwnThings, Tree, fetched, nothing_done, support};
+use super::{Device, Fetched, Fut};
+use crate::error::Result;
+use crate::guard::Approved;
+use crate::model::{
+    Answer, DeviceId, DevicePath, DeviceRef, DeviceRow, End, FileQuery, Job, Outcome, Query, Step, Wish,
+};
+use crate::shape::Untrusted;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub const PREFIX: &str = "image:";
+
+pub struct ImageDevice {
+    id: DeviceId,
+    tree: Arc<Tree>,
+    pool: Pool,
+}
+
+impl ImageDevice {
+    /// Opens nothing. `root` is absolute.
+    pub(super) fn new(root: PathBuf, own: Arc<OwnThings>, pool: Pool) -> ImageDevice {
+        let path = DevicePath::new(root.as_os_str().as_encoded_bytes());
+        ImageDevice { id: DeviceId::new(format!("{PREFIX}{path}")), tree: Arc::new(Tree::new(root, own)), pool }
+    }
+}
+
+impl Device for ImageDevice {
+    fn id(&self) -> &DeviceId {
+        &self.id
+    }
+
+    fn describe(&self) -> DeviceRef {
+        let name = Untrusted::new(self.id.as_str());
+        DeviceRef { id: self.id.clone(), name, platform: std::env::consts::OS, backend: "image" }
+    }
+
+    fn row(&self) -> DeviceRow {
+        DeviceRow {
+            id: self.id.clone(),
+            name: Untrusted::new(self.id.as_str()),
+            backend: "image",
+            platform: std::env::consts::OS,
+            os: None,
+            address: None,
+            last_seen: None,
+            group: None,
+            tier: None,
+            tags: Vec::new(),
+        }
+    }
+
+    fn supports(&self, wish: &Wish) -> Result<()> {
+        support::on_image(wish)
+    }
+
+    fn read<'a>(&'a self, query: Query, job: &'a Arc<Job>) -> Fut<'a, Result<Answer>> {
+        let tree = Arc::clone(&self.tree);
+        Box::pin(self.pool.run(job, move |job| tree.read(query, job)))
+    }
+
+    fn fetch<'a>(&'a self, file: FileQuery, job: &'a Arc<Job>) -> Fut<'a, Result<Fetched>> {
+        let tree = Arc::clone(&self.tree);
+        Box::pin(fetched(&self.pool, job, move |job| tree.open(&file, job)))
+    }
+
+    fn resolve<'a>(&'a self, wish: &'a Wish, _: &'a Arc<Job>) -> Fut<'a, Result<Vec<Step>>> {
+        Box::pin(async move { support::on_image(wish).map(|()| Vec::new()) })
+    }
+
+    fn apply<'a>(&'a self, _: Approved, _: &'a Arc<Job>) -> Fut<'a, Outcome> {
+        Box::pin(async move {
+            nothing_done(End::Failed { code: "E_UNSUPPORTED".into(), message: "an image is read only".into() })
+        })
+    }
+}

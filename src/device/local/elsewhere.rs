@@ -1,0 +1,70 @@
+//! Systems without collectors: every question is `E_UNSUPPORTED`.
+
+use super::support;
+use crate::error::{Error, ErrorCode, Result};
+use crate::guard::Order;
+use crate::model::{Answer, End, FileFacts, FileQuery, Job, Outcome, Query, Step, Verified, Wish};
+use crate::shape::Untrusted;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub struct OwnThings;
+pub struct Host;
+pub struct Tree;
+
+impl OwnThings {
+    pub fn new(_: PathBuf, _: Vec<PathBuf>) -> OwnThings {
+        OwnThings
+    }
+}
+
+impl Host {
+    pub fn new(_: &Path, _: Arc<OwnThings>) -> Host {
+        Host
+    }
+
+    pub fn name() -> Untrusted {
+        Untrusted::new("this host")
+    }
+
+    pub fn os() -> Option<Untrusted> {
+        None
+    }
+
+    pub fn read(&self, query: Query, _: &Job) -> Result<Answer> {
+        Err(support::no_query(&query, "local"))
+    }
+
+    pub fn open(&self, _: &FileQuery, _: &Job) -> Result<(FileFacts, File)> {
+        Err(unsupported())
+    }
+
+    pub fn resolve(&self, _: &Wish, _: &Job) -> Result<Vec<Step>> {
+        Err(unsupported())
+    }
+
+    pub fn apply(&self, _: impl Iterator<Item = Order>, _: &Job) -> Outcome {
+        let e = unsupported();
+        let end = End::Failed { code: e.code.as_str().into(), message: e.message };
+        Outcome { rows: Vec::new(), verified: Verified::No, end, warnings: Vec::new() }
+    }
+}
+
+impl Tree {
+    pub fn new(_: PathBuf, _: Arc<OwnThings>) -> Tree {
+        Tree
+    }
+
+    pub fn read(&self, query: Query, _: &Job) -> Result<Answer> {
+        Err(support::no_query(&query, "image"))
+    }
+
+    pub fn open(&self, _: &FileQuery, _: &Job) -> Result<(FileFacts, File)> {
+        Err(unsupported())
+    }
+}
+
+fn unsupported() -> Error {
+    Error::new(ErrorCode::Unsupported, "this system is not supported yet").hint("run it on Linux")
+}

@@ -1,0 +1,92 @@
+//! This host as a device: which collector answers which query.
+//!
+//! Invariant: blocking; runs on the pool. Only `apply` changes anything, by orders.
+
+use super::effect::{self, Quarantine};
+use super::own::OwnThings;
+use super::users::{Accounts, Users};
+use super::view::{Names, View};
+use super::{arrival, connections, dir, enter, fetch, fileinfo, find, hash, processes, resolve};
+use crate::device::local::support;
+use crate::error::Result;
+use crate::guard::Order;
+use crate::model::{Answer, FileFacts, FileQuery, Job, Outcome, Query, Step, Wish};
+use crate::shape::Untrusted;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+pub struct Host {
+    own: Arc<OwnThings>,
+    users: Users,
+    quarantine: Quarantine,
+}
+
+impl Names for Accounts {
+    fn user(&self, uid: u32) -> Option<Untrusted> {
+        Accounts::user(self, uid).cloned()
+    }
+
+    fn group(&self, gid: u32) -> Option<Untrusted> {
+        Accounts::group(self, gid).cloned()
+    }
+}
+
+impl Host {
+    /// Opens nothing.
+    pub fn new(home: &Path, own: Arc<OwnThings>) -> Host {
+        Host { own, users: Users::host(), quarantine: Quarantine::new(home) }
+    }
+
+    /// The name of the host, and the system's own name with its version.
+    pub fn name() -> Untrusted {
+        Untrusted::from_bytes(rustix::system::uname().nodename().to_bytes())
+    }
+
+    pub fn os() -> Option<Untrusted> {
+        arrival::os_of("/")
+    }
+
+    pub fn read(&self, query: Query, job: &Job) -> Result<Answer> {
+        Ok(match query {
+            Query::Arrival(_) => Answer::Arrival(arrival::read(job)?),
+            Query::Processes(q) => {
+                let hashed = |image: &File| hash::sha256(image, job);
+                Answer::Processes(processes::list(&q, &self.users, &hashed, job)?)
+            }
+            Query::Connections(q) => Answer::Connections(connections::list(&q, &self.users, job)?),
+            Query::Remediated(q) => Answer::Remediated(self.quarantine.rows(&q, job)?),
+            Query::Enter(_) | Query::Dir(_) | Query::Find(_) | Query::FileInfo(_) => {
+                files(&self.view()?, &self.users, query, job)?
+            }
+            other => return Err(support::no_query(&other, "local")),
+        })
+    }
+
+    pub fn open(&self, query: &FileQuery, job: &Job) -> Result<(FileFacts, File)> {
+        fetch::open(&self.view()?, query, job)
+    }
+
+    pub fn resolve(&self, wish: &Wish, job: &Job) -> Result<Vec<Step>> {
+        resolve::Resolver::new(&self.view()?, &self.users.accounts(), &self.quarantine, job).steps(wish)
+    }
+
+    pub fn apply(&self, orders: impl Iterator<Item = Order>, job: &Job) -> Outcome {
+        effect::carry_out(orders, &self.quarantine, job)
+    }
+
+    fn view(&self) -> Result<View> {
+        View::host(Arc::clone(&self.own))
+    }
+}
+
+/// What can be asked of any tree of files, running or not.
+pub(super) fn files(view: &View, users: &Users, query: Query, job: &Job) -> Result<Answer> {
+    Ok(match query {
+        Query::Enter(q) => Answer::Enter(enter::enter(view, &q)?),
+        Query::Dir(q) => Answer::Dir(dir::list(view, &q, &users.accounts(), job)?),
+        Query::Find(q) => Answer::Find(find::find(view, &q, &users.accounts(), job)?),
+        Query::FileInfo(q) => Answer::FileInfo(Box::new(fileinfo::read(view, &q, &users.accounts(), job)?)),
+        other => return Err(support::no_query(&other, "image")),
+    })
+}

@@ -1,0 +1,543 @@
+//! From a wish to exact steps: looks, never touches.
+//!
+//! Invariant: a step names what was looked at on an open handle. What cannot be described is `E_UNINSPECTABLE`, what
+//! is the guard's own `E_SELF_TARGET`, what this program or the system lives on `E_PROTECTED`.
+
+use super::effect::{Kept, Place, Quarantine, Standing, undo_id};
+use super::facts::Facts;
+use super::proc::{self, Clock, Entry, Proc};
+use super::users::Accounts;
+use super::view::{How, Opened, View};
+use super::{fileinfo, hash, package};
+use crate::error::{Error, ErrorCode, Result};
+use crate::model::{DevicePath, EntityKind, FileIdentity, FileTarget, Job, ProcessTarget, Step, UndoId, Unit, Wish};
+use crate::shape::Untrusted;
+use std::collections::{HashMap, HashSet};
+
+/// Names of images that run what other files say: to take one away would stop more than one process.
+const INTERPRETERS: &[&str] = &[
+    "ash",
+    "bash",
+    "busybox",
+    "dash",
+    "dotnet",
+    "env",
+    "fish",
+    "java",
+    "ksh",
+    "lua",
+    "node",
+    "osascript",
+    "perl",
+    "php",
+    "powershell",
+    "pwsh",
+    "python",
+    "ruby",
+    "sh",
+    "tclsh",
+    "zsh",
+];
+/// File systems whose files the kernel makes up (`linux/magic.h`): procfs, sysfs, cgroup, cgroup2, debugfs, tracefs,
+/// securityfs, bpf, efivarfs, selinuxfs, configfs.
+const MADE_UP: &[u64] = &[
+    0x9fa0,
+    0x6265_6572,
+    0x0027_e0eb,
+    0x6367_7270,
+    0x6462_6720,
+    0x7472_6163,
+    0x7363_6673,
+    0xcafe_4a11,
+    0xde5e_81e4,
+    0xf97c_ff8c,
+    0x6265_6570,
+];
+/// Ancestors that are looked at: more than any terminal has.
+const ANCESTORS: usize = 64;
+
+pub struct Resolver<'a> {
+    view: &'a View,
+    accounts: &'a Accounts,
+    quarantine: &'a Quarantine,
+    job: &'a Job,
+}
+
+/// A process that is to be stopped, and what to do with its image.
+struct Doomed {
+    target: ProcessTarget,
+    image: Image,
+}
+
+enum Image {
+    /// It has no name any more: a copy is kept.
+    Keep,
+    /// It goes after its last process.
+    Remove(Box<FileTarget>),
+    Stays,
+}
+
+impl<'a> Resolver<'a> {
+    pub fn new(view: &'a View, accounts: &'a Accounts, quarantine: &'a Quarantine, job: &'a Job) -> Self {
+        Resolver { view, accounts, quarantine, job }
+    }
+
+    pub fn steps(&self, wish: &Wish) -> Result<Vec<Step>> {
+        match wish {
+            Wish::Remediate { kind: EntityKind::File, ids } => self.quarantine_files(ids),
+            Wish::Remediate { kind: EntityKind::Process, ids } => self.stop_processes(ids),
+            Wish::Undo { kind: EntityKind::File, ids } => self.restore(ids, &|id| self.kept_file(id)),
+            Wish::Undo { kind: EntityKind::Process, ids } => self.restore(ids, &|id| self.kept_image(id)),
+            other => Err(Error::new(ErrorCode::Unsupported, format!("local has no `{}`", other.kind()))),
+        }
+    }
+
+    fn quarantine_files(&self, ids: &[String]) -> Result<Vec<Step>> {
+        let protected = Protected::find();
+        let mut seen = HashMap::new();
+        let mut steps = Vec::new();
+        for id in ids {
+            self.job.check()?;
+            let file = self.file(&path_of(id)?, &protected)?;
+            if let Some(before) = seen.insert(file.identity, file.path.clone()) {
+                return Err(Error::new(
+                    ErrorCode::AmbiguousArgs,
+                    format!("{} and {before} are the same file", file.path),
+                )
+                .hint("name each file once; other names of the same bytes in a call of their own"));
+            }
+            steps.push(Step::Quarantine { file });
+        }
+        Ok(steps)
+    }
+
+    /// A file as it is now, by its real path.
+    fn file(&self, path: &DevicePath, protected: &Protected) -> Result<FileTarget> {
+        let link = self.view.open(path, How::Link).map_err(|e| glob_hint(path, e))?;
+        inspectable(path, &link)?;
+        protected.refuse(path, link.facts.identity)?;
+        // Real directories all the way: what the person sees is what is done, whatever links are changed meanwhile.
+        Place::reach(&link.real_path).map_err(|e| uninspectable(path, &format!("its place cannot be held: {e}")))?;
+        let opened = self.view.open(&link.real_path, How::File)?;
+        if opened.facts.identity != link.facts.identity {
+            return Err(uninspectable(path, "it was replaced while it was looked at"));
+        }
+        self.job.expect(Unit::Bytes, opened.facts.size);
+        let digests = hash::digest(&opened.file, false, self.job)?;
+        let owner = package::owner(self.view, &link.real_path, &digests.md5, self.job)?;
+        let facts = opened.facts;
+        Ok(FileTarget {
+            path: link.real_path,
+            identity: facts.identity,
+            size_bytes: digests.bytes,
+            sha256: digests.sha256,
+            mode: facts.mode & 0o7777,
+            uid: facts.uid,
+            gid: facts.gid,
+            modified: facts.modified,
+            links: facts.links,
+            package: owner.filter(|o| o.unmodified == Some(true)).map(|o| o.name.raw().to_owned()),
+        })
+    }
+
+    fn stop_processes(&self, ids: &[String]) -> Result<Vec<Step>> {
+        let all = Proc::open()?;
+        let spared = ancestors(&all);
+        let protected = Protected::find();
+        let mut pids = Vec::new();
+        for id in ids {
+            let pid = pid_of(id)?;
+            if pids.contains(&pid) {
+                return Err(Error::new(ErrorCode::AmbiguousArgs, format!("process {pid} is named twice"))
+                    .hint("name each process once"));
+            }
+            pids.push(pid);
+        }
+        let mut doomed = Vec::new();
+        for pid in &pids {
+            self.job.check()?;
+            doomed.push(self.process(&all, *pid, &pids, &spared, &protected)?);
+        }
+        Ok(in_order(doomed))
+    }
+
+    fn process(
+        &self,
+        all: &Proc,
+        pid: u32,
+        planned: &[u32],
+        spared: &HashSet<u32>,
+        protected: &Protected,
+    ) -> Result<Doomed> {
+        let entry = proc::find(all, pid)?;
+        let who = proc::identity(pid)?;
+        if pid == 1 || who.is_kernel_thread || spared.contains(&pid) || self.view.own().is_own_process(pid) {
+            let what = match pid {
+                1 => "the system's first process",
+                _ if who.is_kernel_thread => "a thread of the kernel",
+                _ => "this program, or the terminal that it runs in",
+            };
+            return Err(Error::new(ErrorCode::SelfTarget, format!("process {pid} ({}) is {what}", who.name.clean())));
+        }
+        if who.state == 'Z' {
+            return Err(Error::new(
+                ErrorCode::NotFound,
+                format!("process {pid} has ended; its parent {} has not reaped it", who.ppid),
+            )
+            .hint("there is nothing left to stop"));
+        }
+        let image = entry.open_image().map_err(|e| proc::failed(pid, e).hint("run as root to see its image"))?;
+        let facts = Facts::of(&image).map_err(|e| proc::failed(pid, e))?;
+        let sha256 = hash::sha256(&image, self.job)?;
+        let named = entry.image(&mut Vec::new()).map_err(|e| proc::failed(pid, e))?;
+        let path = Some(named.path).filter(|p| !p.as_bytes().starts_with(b"/memfd:"));
+        let (fate, note) = match (&path, named.deleted) {
+            (Some(path), false) => self.fate_of(path, facts.identity, all, planned, protected)?,
+            _ => (Image::Keep, None),
+        };
+        // A pid that went to another process meanwhile gives nothing of two processes.
+        if proc::start_ticks(pid)? != who.start_ticks {
+            return Err(Error::new(ErrorCode::NotFound, format!("process {pid} ended while it was looked at")));
+        }
+        let target = ProcessTarget {
+            pid,
+            start_ticks: who.start_ticks,
+            boot_id: who.boot_id,
+            started: Clock::now().at(who.start_ticks),
+            name: who.name.raw().to_owned(),
+            user: self.accounts.user_or_id(who.uid).raw().to_owned(),
+            command_line: who.command_line.as_ref().map(Untrusted::raw).unwrap_or_default().to_owned(),
+            image: path,
+            image_identity: facts.identity,
+            image_sha256: sha256,
+            image_size: facts.size,
+            image_note: note,
+        };
+        Ok(Doomed { target, image: fate })
+    }
+
+    /// Whether the image goes too, or why it stays.
+    fn fate_of(
+        &self,
+        path: &DevicePath,
+        identity: FileIdentity,
+        all: &Proc,
+        planned: &[u32],
+        protected: &Protected,
+    ) -> Result<(Image, Option<String>)> {
+        let stays = |why: String| Ok((Image::Stays, Some(format!("its image {path} stays: {why}"))));
+        let file = match self.file(path, protected) {
+            Ok(file) => file,
+            Err(e) if matches!(e.code, ErrorCode::Cancelled | ErrorCode::Timeout) => return Err(e),
+            Err(e) => return stays(e.message),
+        };
+        if file.identity != identity {
+            return stays("another file has that path on this host".into());
+        }
+        if let Some(package) = &file.package {
+            return stays(format!("it belongs to the package {package}, unmodified"));
+        }
+        if is_interpreter(&file.path) {
+            return stays("it is an interpreter".into());
+        }
+        match self.sharer(identity, all, planned)? {
+            Some(pid) => stays(format!("process {pid} runs it too")),
+            None => Ok((Image::Remove(Box::new(file)), None)),
+        }
+    }
+
+    /// A process outside of the plan that runs the same image.
+    fn sharer(&self, identity: FileIdentity, all: &Proc, planned: &[u32]) -> Result<Option<u32>> {
+        for pid in all.pids(self.job)? {
+            self.job.check()?;
+            let runs = |entry: Entry| entry.image_stat().is_ok_and(|s| Facts::from(&s).identity == identity);
+            if !planned.contains(&pid) && all.entry(pid).is_ok_and(runs) {
+                return Ok(Some(pid));
+            }
+        }
+        Ok(None)
+    }
+
+    fn restore(&self, ids: &[String], find: &dyn Fn(&str) -> Result<Kept>) -> Result<Vec<Step>> {
+        let mut seen: HashSet<UndoId> = HashSet::new();
+        let mut steps = Vec::new();
+        for id in ids {
+            self.job.check()?;
+            let kept = find(id)?;
+            if !seen.insert(kept.undo_id.clone()) {
+                return Err(Error::new(ErrorCode::AmbiguousArgs, format!("{id} names what another id names"))
+                    .hint("name each once"));
+            }
+            steps.push(self.restored(kept)?);
+        }
+        Ok(steps)
+    }
+
+    fn restored(&self, kept: Kept) -> Result<Step> {
+        let Some((path, file)) = kept.file.and_then(|f| Some((f.path.clone()?, f))) else {
+            return Err(Error::new(ErrorCode::Unsupported, format!("what {} keeps never had a name", kept.undo_id))
+                .hint("its content stays in the quarantine"));
+        };
+        // Refuses a place among the guard's own things.
+        self.view.open_parent(&path).map_err(|e| match e.code {
+            ErrorCode::NotFound => Error::new(ErrorCode::NotFound, format!("the directory {} is gone", path.parent()))
+                .hint("the content stays in the quarantine"),
+            _ => e,
+        })?;
+        let place = Place::reach(&path).map_err(|e| Error::io(&path, e.into()))?;
+        if file.directory.is_some_and(|d| place.directory() != Ok(d)) {
+            let message = format!("the directory {} is not the one that the file lay in", path.parent());
+            return Err(Error::new(ErrorCode::NotFound, message).hint("the content stays in the quarantine"));
+        }
+        if place.look().is_ok() {
+            return Err(exists(&path));
+        }
+        let m = file.metadata;
+        Ok(Step::Restore {
+            undo_id: kept.undo_id,
+            path,
+            size_bytes: file.size_bytes,
+            sha256: file.sha256,
+            mode: m.mode,
+            uid: m.uid,
+            gid: m.gid,
+        })
+    }
+
+    /// The deed that `undo file` means: by its undo id, or the newest that took this path.
+    fn kept_file(&self, id: &str) -> Result<Kept> {
+        if let Some(undo) = undo_id(id) {
+            return undoable(self.quarantine.find(&undo)?, id);
+        }
+        let path = path_of(id)?;
+        let real = self.view.open_parent(&path).ok().and_then(|(dir, name)| real_name(&dir, &name));
+        let is_it = |kept: &Kept| kept.path().is_some_and(|p| *p == path || Some(p) == real.as_ref());
+        self.newest(id, &is_it)
+    }
+
+    /// The deed that `undo process` means: the one that keeps the image of this pid.
+    fn kept_image(&self, id: &str) -> Result<Kept> {
+        let deed = match undo_id(id) {
+            Some(undo) => self.quarantine.find(&undo)?,
+            None => {
+                let pid = pid_of(id)?;
+                let of_it = |kept: &Kept| kept.process.as_ref().is_some_and(|p| p.pid == pid);
+                let mut all = self.quarantine.all(self.job)?;
+                all.retain(|(kept, _)| of_it(kept));
+                let undoable = all.iter().rposition(|(_, standing)| standing.is_undoable());
+                let index = undoable.or_else(|| all.len().checked_sub(1)).ok_or_else(|| unknown(id))?;
+                all.swap_remove(index)
+            }
+        };
+        if deed.1 == Standing::Stopped {
+            return Err(Error::new(
+                ErrorCode::Unsupported,
+                format!("{id} cannot be undone: a stopped process is not started again"),
+            )
+            .hint("its image is where it was: start it, or `undo file` brings a removed image back"));
+        }
+        undoable(deed, id)
+    }
+
+    fn newest(&self, id: &str, is_it: &dyn Fn(&Kept) -> bool) -> Result<Kept> {
+        let mut all = self.quarantine.all(self.job)?;
+        all.retain(|(kept, _)| is_it(kept));
+        let best = all.iter().rposition(|(_, standing)| standing.is_undoable());
+        let index = best.or_else(|| all.len().checked_sub(1)).ok_or_else(|| unknown(id))?;
+        undoable(all.swap_remove(index), id)
+    }
+}
+
+/// The deed, if it can be undone now; otherwise why not.
+fn undoable((kept, standing): (Kept, Standing), id: &str) -> Result<Kept> {
+    match standing {
+        s if s.is_undoable() => Ok(kept),
+        Standing::NotDone => Err(kept.path().map_or_else(|| unknown(id), exists)),
+        Standing::InProgress => Err(Error::new(ErrorCode::DeviceBusy, format!("{id} is worked on now"))
+            .hint("ask again when it has ended; `remediate list` shows how it went")),
+        Standing::Restored => Err(Error::new(ErrorCode::NotFound, format!("{id} was brought back already"))
+            .hint("`remediate list` shows what can be undone")),
+        _ => Err(unknown(id)),
+    }
+}
+
+fn unknown(id: &str) -> Error {
+    Error::new(ErrorCode::NotFound, format!("nothing was remediated as {id:?}"))
+        .hint("`remediate list` shows what can be undone")
+}
+
+fn exists(path: &DevicePath) -> Error {
+    Error::new(ErrorCode::Exists, format!("{path} exists; nothing is replaced"))
+        .hint("move or remediate what is there first")
+}
+
+fn real_name(dir: &impl std::os::fd::AsFd, name: &[u8]) -> Option<DevicePath> {
+    use std::os::fd::AsRawFd;
+    let own = format!("/proc/self/fd/{}", dir.as_fd().as_raw_fd());
+    let real = rustix::fs::readlink(own, Vec::new()).ok()?;
+    Some(DevicePath::new(real.into_bytes()).join(&DevicePath::new(name)))
+}
+
+fn path_of(id: &str) -> Result<DevicePath> {
+    let path = DevicePath::from_text(id).map_err(|e| Error::new(ErrorCode::BadArgs, format!("{id:?}: {e}")))?;
+    if path.as_bytes().first() != Some(&b'/') {
+        return Err(Error::new(ErrorCode::BadArgs, format!("{path} is not absolute")).hint("give the whole path"));
+    }
+    Ok(path)
+}
+
+/// Decimal digits and nothing else.
+fn pid_of(id: &str) -> Result<u32> {
+    let digits = !id.is_empty() && id.len() <= 10 && id.bytes().all(|b| b.is_ascii_digit());
+    let pid = digits.then(|| id.parse().ok()).flatten().filter(|pid| *pid != 0);
+    pid.ok_or_else(|| Error::new(ErrorCode::BadArgs, format!("{id:?} is no pid")).hint("`processes` lists them"))
+}
+
+/// Only a regular file that a name leads to and that can go.
+fn inspectable(path: &DevicePath, link: &Opened) -> Result<()> {
+    let facts = &link.facts;
+    if facts.is_symlink() {
+        let what = "it is a symlink; only what it leads to has content";
+        return Err(uninspectable(path, what).hint("name the file that it points to; `dir` shows its target"));
+    }
+    if facts.is_directory() {
+        return Err(
+            uninspectable(path, "it is a directory").hint("name its files, up to 50 in `ids`; `findfile` lists them")
+        );
+    }
+    if !facts.is_file() {
+        return Err(
+            uninspectable(path, &format!("it is a {}", facts.kind())).hint("only regular files are quarantined")
+        );
+    }
+    if link.deleted {
+        return Err(uninspectable(path, "it has no name any more"));
+    }
+    if facts.immutable || facts.append_only {
+        let flag = if facts.immutable { ("immutable", "i") } else { ("append-only", "a") };
+        return Err(uninspectable(path, &format!("it is {}", flag.0))
+            .hint(format!("a person can lift that with `chattr -{} {path}`, then ask again", flag.1)));
+    }
+    if is_made_up(link) {
+        return Err(uninspectable(path, "the kernel makes it up; there is nothing to move"));
+    }
+    if facts.size > fileinfo::LIMIT {
+        return Err(Error::new(
+            ErrorCode::TooLarge,
+            format!("{path} has {} bytes, the limit is {}", facts.size, fileinfo::LIMIT),
+        ));
+    }
+    Ok(())
+}
+
+fn is_made_up(link: &Opened) -> bool {
+    let kind = rustix::fs::fstatfs(&link.file).map(|s| u64::from_ne_bytes(s.f_type.to_ne_bytes()));
+    kind.is_ok_and(|kind| MADE_UP.contains(&(kind & 0xffff_ffff)))
+}
+
+fn uninspectable(path: &DevicePath, why: &str) -> Error {
+    Error::new(ErrorCode::Uninspectable, format!("{path} cannot be put into a plan: {why}"))
+}
+
+/// A name that is missing and looks like a glob was meant as one.
+fn glob_hint(path: &DevicePath, e: Error) -> Error {
+    let is_glob = path.as_bytes().iter().any(|b| b"*?[".contains(b));
+    if e.code != ErrorCode::NotFound || !is_glob {
+        return e;
+    }
+    uninspectable(path, "a pattern names nothing exactly").hint("`findfile` lists what it matches; name those files")
+}
+
+fn is_interpreter(path: &DevicePath) -> bool {
+    let name = path.name();
+    let name = String::from_utf8_lossy(name.as_bytes()).to_ascii_lowercase();
+    // `python3.12`, `lua5.4`, `php-cgi8.2`.
+    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | '-'));
+    INTERPRETERS.contains(&stem)
+}
+
+/// This process and those above it, up to the terminal and the login that started it.
+pub(super) fn ancestors(all: &Proc) -> HashSet<u32> {
+    let mut found = HashSet::new();
+    let mut pid = std::process::id();
+    let mut buffer = Vec::new();
+    while pid > 0 && found.len() < ANCESTORS && found.insert(pid) {
+        pid = all.entry(pid).ok().and_then(|e| e.stat(&mut buffer).map(|s| s.ppid).ok()).unwrap_or(0);
+    }
+    found
+}
+
+/// Stops first, each image after the last process that runs it.
+fn in_order(doomed: Vec<Doomed>) -> Vec<Step> {
+    let mut left: HashMap<FileIdentity, usize> = HashMap::new();
+    for one in &doomed {
+        *left.entry(one.target.image_identity).or_default() += 1;
+    }
+    let mut steps = Vec::new();
+    for Doomed { mut target, image } in doomed {
+        let last = left.get_mut(&target.image_identity).is_none_or(|n| {
+            *n = n.saturating_sub(1);
+            *n == 0
+        });
+        if matches!(image, Image::Remove(_)) && !last {
+            target.image_note = Some("its image goes after the last process that runs it".into());
+        }
+        let keep_image = matches!(image, Image::Keep);
+        steps.push(Step::Stop { process: target, keep_image });
+        if let (Image::Remove(file), true) = (image, last) {
+            steps.push(Step::Quarantine { file: *file });
+        }
+    }
+    steps
+}
+
+/// Files that this program or the system's first process lives on.
+struct Protected {
+    files: HashSet<FileIdentity>,
+}
+
+impl Protected {
+    fn find() -> Protected {
+        let mut files: HashSet<FileIdentity> = HashSet::new();
+        for pid in [std::process::id(), 1] {
+            files.extend(mapped(pid));
+        }
+        files.extend(identity_of("/proc/1/exe"));
+        for path in ["/sbin/init", "/usr/lib/systemd/systemd", "/bin/sh", "/usr/bin/sh"] {
+            files.extend(identity_of(path));
+        }
+        Protected { files }
+    }
+
+    fn refuse(&self, path: &DevicePath, identity: FileIdentity) -> Result<()> {
+        if !self.files.contains(&identity) && !is_loader(path) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorCode::Protected, format!("{path} is part of what this host or this program runs on"))
+            .hint("without it the host would not start or this program not undo it; a person changes it by hand"))
+    }
+}
+
+/// The files that a process maps; as far as this account may see them.
+fn mapped(pid: u32) -> HashSet<FileIdentity> {
+    let Ok(maps) = std::fs::read(format!("/proc/{pid}/maps")) else { return HashSet::new() };
+    let paths = maps
+        .split(|b| *b == b'\n')
+        .filter_map(|line| line.iter().position(|b| *b == b'/').and_then(|at| line.get(at..)));
+    let paths: HashSet<&[u8]> = paths.collect();
+    paths.into_iter().filter_map(identity_of).collect()
+}
+
+fn identity_of(path: impl rustix::path::Arg) -> Option<FileIdentity> {
+    let stat = rustix::fs::stat(path).ok()?;
+    Some(FileIdentity { device: stat.st_dev, inode: stat.st_ino })
+}
+
+/// The C library and the dynamic loader of any architecture.
+fn is_loader(path: &DevicePath) -> bool {
+    let name = path.name();
+    let name = name.as_bytes();
+    let in_lib = path.as_bytes().split(|b| *b == b'/').any(|part| part.starts_with(b"lib"));
+    let is = |start: &[u8]| name.starts_with(start);
+    in_lib && (is(b"ld-linux") || is(b"ld-musl-") || is(b"ld-2.") || is(b"ld.so") || is(b"libc.so") || is(b"libc-2."))
+}

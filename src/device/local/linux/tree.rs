@@ -1,0 +1,65 @@
+//! A mounted image or any tree of files, read only: nothing runs there, and names are those of its own `passwd`.
+
+use super::arrival;
+use super::fetch;
+use super::host::files;
+use super::own::OwnThings;
+use super::users::Users;
+use super::view::View;
+use crate::error::Result;
+use crate::model::{Answer, Arrival, DevicePath, FileFacts, FileQuery, Job, Query};
+use crate::shape::Untrusted;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub struct Tree {
+    root: PathBuf,
+    own: Arc<OwnThings>,
+    users: Users,
+}
+
+impl Tree {
+    /// Opens nothing.
+    pub fn new(root: PathBuf, own: Arc<OwnThings>) -> Tree {
+        Tree { users: Users::under(root.clone()), root, own }
+    }
+
+    pub fn read(&self, query: Query, job: &Job) -> Result<Answer> {
+        let view = self.view()?;
+        match query {
+            Query::Arrival(_) => Ok(Answer::Arrival(self.arrival())),
+            query => files(&view, &self.users, query, job),
+        }
+    }
+
+    pub fn open(&self, query: &FileQuery, job: &Job) -> Result<(FileFacts, File)> {
+        fetch::open(&self.view()?, query, job)
+    }
+
+    fn view(&self) -> Result<View> {
+        View::image(&self.root, Arc::clone(&self.own))
+    }
+
+    fn arrival(&self) -> Arrival {
+        let uid = rustix::process::geteuid();
+        let account = Users::host().accounts().user_or_id(uid.as_raw());
+        let hidden = match uid.is_root() {
+            true => Vec::new(),
+            false => vec!["files and directories that this account may not read (run as root to see them)".to_owned()],
+        };
+        Arrival {
+            os: arrival::os_of(self.root.clone()).unwrap_or_else(|| Untrusted::new("unknown")),
+            kernel: None,
+            current_directory: DevicePath::new("/"),
+            clock: None,
+            skew_ms: None,
+            time_zone: None,
+            boot_time: None,
+            isolation: None,
+            signed_in: Vec::new(),
+            account,
+            hidden,
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What these devices have, and what to do instead of what they have not: a typed `E_UNSUPPORTED`, never an empty
+//! answer.
+
+use crate::error::{Error, ErrorCode, Result};
+use crate::model::{EntityKind, Query, Wish};
+
+/// Whether this host can do such a thing.
+pub fn on_host(wish: &Wish) -> Result<()> {
+    let hint = match wish {
+        Wish::Remediate { kind: EntityKind::File | EntityKind::Process, .. }
+        | Wish::Undo { kind: EntityKind::File | EntityKind::Process, .. } => return system(wish),
+        Wish::Remediate { .. } | Wish::Undo { .. } => {
+            "it takes files and processes: name the file that the entity runs, or its process"
+        }
+        Wish::Isolate { .. } | Wish::Release => "isolation is not built yet; `connections` shows what is open",
+        Wish::Run { .. } => "scripts are not run here yet; the typed commands look at the host",
+        Wish::PutFile { .. } => "files are not put here yet",
+        Wish::Collect { .. } => "packages are not built yet; `getfile` collects single files",
+        Wish::Scan { .. } => "there is no scanner yet; `fileinfo` gives hashes to look up",
+        Wish::DeleteScript { .. } => "there is no script library yet",
+        Wish::Disclose(_) => "content is read from the evidence store with `evidence`",
+    };
+    Err(no_wish(wish, "local", hint))
+}
+
+/// An image is read only.
+pub fn on_image(wish: &Wish) -> Result<()> {
+    Err(no_wish(
+        wish,
+        "an image",
+        "images are read only: `getfile` collects from them; change the host itself on `local`",
+    ))
+}
+
+fn no_wish(wish: &Wish, device: &str, hint: &str) -> Error {
+    Error::new(ErrorCode::Unsupported, format!("{device} has no `{}`", wish.kind())).hint(hint)
+}
+
+#[cfg(target_os = "linux")]
+fn system(_: &Wish) -> Result<()> {
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn system(wish: &Wish) -> Result<()> {
+    Err(no_wish(wish, "local", "this system is not supported yet; run it on Linux"))
+}
+
+/// The error for a query that the device does not answer.
+pub fn no_query(query: &Query, device: &str) -> Error {
+    let (command, hint) = match query {
+        Query::Services(_) => {
+            ("services", "`processes` shows what runs; unit files lie in /etc/systemd and /usr/lib/systemd")
+        }
+        Query::Drivers(_) => ("drivers", "`dir /sys/module` shows the modules that are loaded"),
+        Query::Tasks(_) => ("scheduledtasks", "`dir /etc/cron.d` and `dir /var/spool/cron` show cron's files"),
+        Query::Startup(_) => ("startupfolders", "`findfile *.desktop` finds autostart entries"),
+        Query::Persistence(_) => ("persistence", "`findfile` and `dir` show the files that start programs"),
+        Query::Registry(_) => ("registry", "`getfile` collects a hive for another tool"),
+        Query::Analyze(_) => ("analyze", "there is no engine yet; `fileinfo` gives hashes to look up"),
+        Query::Processes(_) => ("processes", "it needs a running system: `local`"),
+        Query::Connections(_) => ("connections", "it needs a running system: `local`"),
+        Query::Remediated(_) => ("remediate list", "nothing is changed on an image"),
+        Query::Arrival(_) => ("connect", "this system is not supported yet"),
+        Query::Enter(_) => ("cd", "this system is not supported yet"),
+        Query::Dir(_) => ("dir", "this system is not supported yet"),
+        Query::Find(_) => ("findfile", "this system is not supported yet"),
+        Query::FileInfo(_) => ("fileinfo", "this system is not supported yet"),
+    };
+    Error::new(ErrorCode::Unsupported, format!("{device} has no `{command}`")).hint(hint)
+}
