@@ -191,9 +191,7 @@ fn explain<C: Command>(args: &str, whole: &serde_json::Error) -> Error {
     let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(args).unwrap_or_default();
     let culprit = fields.iter().find(|(key, value)| {
         let alone = format!("{{{}:{value}}}", serde_json::Value::from(key.as_str()));
-        serde_json::from_str::<C::Args>(&alone)
-            .err()
-            .is_some_and(|e| !e.to_string().starts_with("missing field"))
+        serde_json::from_str::<C::Args>(&alone).err().is_some_and(|e| !e.to_string().starts_with("missing field"))
     });
     let error = match culprit {
         Some((key, _)) => Error::new(ErrorCode::BadArgs, format!("{name}: argument {key:?}: {reason}")),
