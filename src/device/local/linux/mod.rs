@@ -15,4 +15,5 @@ mod mounts;
 pub mod own;
 pub mod package;
 pub mod secret;
+mod tlsh;
 pub mod view;
