@@ -28,9 +28,13 @@ pub mod processes;
 mod resolve;
 mod rights;
 pub mod secret;
+<<<<<<< HEAD
 mod sign_ins;
 mod sockets;
 pub mod tree;
 pub mod users;
+=======
+mod tlsh;
+>>>>>>> files
 pub mod view;
 mod workers;
