@@ -37,6 +37,7 @@ impl Command for Collect {
         positional: &["profile"],
         columns: &["type", "id", "outcome", "note"],
         examples: &[("collect triage", r#"{"profile":"triage"}"#)],
+        paged: false,
         ..Spec::READ
     };
     type Args = Args;

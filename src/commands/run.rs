@@ -39,6 +39,7 @@ impl Command for Run {
         positional: &["script"],
         columns: &["type", "id", "outcome", "note"],
         examples: &[("run collect.sh -parameters \"-days 7\"", r#"{"script":"collect.sh","parameters":"-days 7"}"#)],
+        paged: false,
         ..Spec::READ
     };
     type Args = Args;

@@ -52,6 +52,8 @@ pub struct Spec {
     pub session: bool,
     /// Has the long time limit.
     pub long: bool,
+    /// Its rows are looked through: they can be filtered, sorted and paged. Outcomes of a plan are not.
+    pub paged: bool,
     /// The console's fixed order.
     pub positional: &'static [&'static str],
     /// Flags that may stand first without a hyphen in the console.
@@ -72,6 +74,7 @@ impl Spec {
         effect: Effect::Read,
         session: true,
         long: false,
+        paged: true,
         positional: &[],
         flags: &[],
         columns: &[],

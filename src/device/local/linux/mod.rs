@@ -28,13 +28,10 @@ pub mod processes;
 mod resolve;
 mod rights;
 pub mod secret;
-<<<<<<< HEAD
 mod sign_ins;
 mod sockets;
+mod tlsh;
 pub mod tree;
 pub mod users;
-=======
-mod tlsh;
->>>>>>> files
 pub mod view;
 mod workers;
