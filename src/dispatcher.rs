@@ -214,7 +214,10 @@ impl Connection {
         if let Some(session) = &session {
             let role = core.guard.role(&self.principal, session.device.id())?;
             if role < spec.role {
-                return Err(Error::new(ErrorCode::Scope, format!("{} needs the advanced role on {}", spec.name, session.device.id())));
+                return Err(Error::new(
+                    ErrorCode::Scope,
+                    format!("{} needs the advanced role on {}", spec.name, session.device.id()),
+                ));
             }
         }
         let claimed = self.claimed.lock().ok().and_then(|c| c.clone());
@@ -231,7 +234,13 @@ impl Connection {
         Ok((call, session))
     }
 
-    async fn run(&self, tool: &'static dyn Tool, call: Call, session: Option<Arc<Session>>, extent: Extent) -> Answered {
+    async fn run(
+        &self,
+        tool: &'static dyn Tool,
+        call: Call,
+        session: Option<Arc<Session>>,
+        extent: Extent,
+    ) -> Answered {
         let core = &self.dispatcher.core;
         let spec = call.spec;
         let background = call.common.background;
@@ -241,7 +250,15 @@ impl Connection {
             session.as_ref().map(|s| (s.id.clone(), s.device.describe())),
             self.principal.clone(),
         ));
-        let work = Work { core: core.clone(), log: self.dispatcher.log.clone(), tool, call, session, entry: entry.clone(), extent };
+        let work = Work {
+            core: core.clone(),
+            log: self.dispatcher.log.clone(),
+            tool,
+            call,
+            session,
+            entry: entry.clone(),
+            extent,
+        };
         if !spec.is_recorded() {
             // It looks at this program's own state only, and `fg` has its own patience: no job, no time limit.
             return tokio::spawn(work.at_once()).await.unwrap_or_else(|broken| broken_off(&entry, broken));
@@ -263,7 +280,6 @@ impl Connection {
             Err(_) => Answered::plain(crate::registry::running(&entry)),
         }
     }
-
 }
 
 /// What was turned away, on its way to the audit log.
@@ -438,8 +454,11 @@ impl Work {
 
     async fn next_page(&self, cursor: &str) -> Result<Answered> {
         if self.tool.row_fields().is_none() || self.call.common.wanted != shape::Wanted::default() {
-            return Err(Error::new(ErrorCode::BadArgs, "a cursor stands alone: its listing is filtered and sorted already")
-                .hint("send cursor, and limit if need be"));
+            return Err(Error::new(
+                ErrorCode::BadArgs,
+                "a cursor stands alone: its listing is filtered and sorted already",
+            )
+            .hint("send cursor, and limit if need be"));
         }
         let (listing, snapshot, start) = self.snapshots().open(self.call.spec.name, cursor)?;
         let (size, cap) = self.page_limits();
@@ -473,7 +492,9 @@ impl Work {
         result.elapsed_ms = millis(started);
         let warnings = self.entry.job.take_warnings();
         result.warnings.extend(warnings.iter().map(|w| shape::scrub(w).into_owned()));
-        if spec.is_recorded() && let Some(gap) = self.record(&result).await {
+        if spec.is_recorded()
+            && let Some(gap) = self.record(&result).await
+        {
             result.warnings.push(gap);
         }
         if let Some(session) = &self.session {
@@ -529,7 +550,8 @@ fn returned(call: &Call, result: &ResultObject) -> Vec<Record> {
     });
     let mut records = vec![Record::new("output.returned").by(&call.principal).detail(&detail)];
     if let Some(page) = result.page.as_ref().filter(|p| p.truncated) {
-        let detail = serde_json::json!({ "command_id": call.command_id, "returned": page.returned, "total": page.total });
+        let detail =
+            serde_json::json!({ "command_id": call.command_id, "returned": page.returned, "total": page.total });
         records.push(Record::new("output.truncated").by(&call.principal).detail(&detail));
     }
     records
@@ -574,7 +596,8 @@ fn first_page(
 /// `data` of a page: the rows after the fields that stand beside them.
 fn fill(result: &mut ResultObject, page: PageRows, place: Place, extra: &RawValue) -> Result<()> {
     let beside = extra.get().strip_prefix('{').and_then(|e| e.strip_suffix('}')).unwrap_or_default();
-    let mut data = String::with_capacity(page.rows.iter().map(|r| r.get().len() + 1).sum::<usize>() + beside.len() + 16);
+    let mut data =
+        String::with_capacity(page.rows.iter().map(|r| r.get().len() + 1).sum::<usize>() + beside.len() + 16);
     data.push('{');
     if !beside.is_empty() {
         data.push_str(beside);
@@ -588,8 +611,8 @@ fn fill(result: &mut ResultObject, page: PageRows, place: Place, extra: &RawValu
         data.push_str(row.get());
     }
     data.push_str("]}");
-    let data = RawValue::from_string(data)
-        .map_err(|e| Error::new(ErrorCode::Internal, "a row has no JSON form").source(e))?;
+    let data =
+        RawValue::from_string(data).map_err(|e| Error::new(ErrorCode::Internal, "a row has no JSON form").source(e))?;
     result.page = Some(Page {
         returned: page.rows.len(),
         total: place.total,

@@ -70,7 +70,11 @@ fn check(tool: &str, result: &Value, state: &str) {
         assert!(value.is_string() == (kind == "string") && !value.is_null(), "{tool}: {name} is {value}");
     }
     let has_error = !result["error"].is_null();
-    assert_eq!(has_error, matches!(state, "refused" | "failed" | "cancelled" | "expired" | "unknown"), "{tool}: {result}");
+    assert_eq!(
+        has_error,
+        matches!(state, "refused" | "failed" | "cancelled" | "expired" | "unknown"),
+        "{tool}: {result}"
+    );
     if has_error {
         let code = result["error"]["code"].as_str().expect("a code");
         assert!(code.starts_with("E_") && !result["error"]["message"].as_str().unwrap_or("").is_empty());
@@ -157,8 +161,20 @@ fn failed_unsupported_running_and_followed() {
         let name = tool.spec().name;
         let (_, example) = tool.spec().examples.last().expect("an example");
         let unsupported = [
-            "services", "drivers", "scheduledtasks", "startupfolders", "persistence", "registry", "analyze", "collect",
-            "scan", "run", "putfile", "isolate", "release", "library",
+            "services",
+            "drivers",
+            "scheduledtasks",
+            "startupfolders",
+            "persistence",
+            "registry",
+            "analyze",
+            "collect",
+            "scan",
+            "run",
+            "putfile",
+            "isolate",
+            "release",
+            "library",
         ];
         if unsupported.contains(&name) {
             let result = rpc.call(name, serde_json::from_str(example).expect("JSON"));

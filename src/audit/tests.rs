@@ -247,7 +247,10 @@ fn a_full_disk_stops_changes_and_another_process_tells_the_gap() {
         let (log, fold) = following(dir.clone());
         deny(&log).unwrap();
         let fill = "x".repeat(100 << 10);
-        assert_eq!(log.note(Record::new("output.returned").detail(&fill)).unwrap_err().code, ErrorCode::AuditUnavailable);
+        assert_eq!(
+            log.note(Record::new("output.returned").detail(&fill)).unwrap_err().code,
+            ErrorCode::AuditUnavailable
+        );
         std::fs::write(dir.join("ballast"), vec![0; 64 << 10]).unwrap_err();
         while deny(&log).is_ok() {}
         let seen = fold.get();

@@ -119,7 +119,9 @@ async fn play(stage: &Stage, io: &mut Io) -> Result<()> {
     report.line("")?;
     report.line("  assistant   an MCP client in this process; it can look, it can ask, it can approve nothing")?;
     report.line("  server      this binary as `live-response mcp`, spoken to over stdio, in a throw-away home")?;
-    report.line(&format!("  approver    played by this program as {PERSON}: `live-response approvals …` in a process of its own"))?;
+    report.line(&format!(
+        "  approver    played by this program as {PERSON}: `live-response approvals …` in a process of its own"
+    ))?;
     report.line(&format!("  evidence    two harmless scripts planted in {}", stage.root.join("case").display()))?;
 
     let assistant = Assistant::arrive(stage).await?;
@@ -132,7 +134,9 @@ async fn play(stage: &Stage, io: &mut Io) -> Result<()> {
     verified(&assistant, stage, &mut report).await?;
     assistant.0.cancel().await.map_err(|e| broken("the MCP server did not end", e))?;
     report.line("")?;
-    report.line("Next: docs/clients.md connects Claude Desktop, Claude Code, VS Code, Cursor or Zed to `live-response mcp`.")
+    report.line(
+        "Next: docs/clients.md connects Claude Desktop, Claude Code, VS Code, Cursor or Zed to `live-response mcp`.",
+    )
 }
 
 async fn look(assistant: &Assistant, stage: &Stage, report: &mut Report<'_>) -> Result<()> {
@@ -140,21 +144,32 @@ async fn look(assistant: &Assistant, stage: &Stage, report: &mut Report<'_>) -> 
     let arrival = assistant.ask("connect", json!({ "device": "local", "comment": "DEMO-1" })).await?;
     expect(&arrival, "completed")?;
     let data = &arrival["data"];
-    report.said("connect", &format!(
-        "session {} on {}, {}, kernel {}, up since {}, as {}",
-        text(&data["session"]), text(&data["device"]["name"]), text(&data["os"]), text(&data["kernel"]),
-        text(&data["boot_time"]), text(&data["account"])
-    ))?;
+    report.said(
+        "connect",
+        &format!(
+            "session {} on {}, {}, kernel {}, up since {}, as {}",
+            text(&data["session"]),
+            text(&data["device"]["name"]),
+            text(&data["os"]),
+            text(&data["kernel"]),
+            text(&data["boot_time"]),
+            text(&data["account"])
+        ),
+    )?;
     for hidden in data["hidden"].as_array().into_iter().flatten() {
         report.line(&format!("      not visible: {}", text(hidden)))?;
     }
 
     let busiest = json!({ "sort": "-cpu_ms", "limit": 5, "fields": ["pid", "user", "name", "started", "cpu_ms"] });
     let processes = assistant.ask("processes", busiest).await?;
-    report.said("processes", &format!("{} run; the five with the most CPU time:", text(&processes["page"]["total"])))?;
+    report
+        .said("processes", &format!("{} run; the five with the most CPU time:", text(&processes["page"]["total"])))?;
     report.rows(&processes, &["pid", "user", "name", "started", "cpu_ms"])?;
     let deleted = assistant.ask("processes", json!({ "filter": "deleted_image=true" })).await?;
-    report.said("processes", &format!("{} run from an image that is no longer on disk", text(&deleted["page"]["total"])))?;
+    report.said(
+        "processes",
+        &format!("{} run from an image that is no longer on disk", text(&deleted["page"]["total"])),
+    )?;
 
     let columns = ["protocol", "local_address", "local_port", "process", "pid"];
     let listening = json!({ "filter": "state=LISTEN", "limit": 8, "fields": columns });
@@ -164,16 +179,27 @@ async fn look(assistant: &Assistant, stage: &Stage, report: &mut Report<'_>) -> 
 
     let case = stage.root.join("case").to_string_lossy().into_owned();
     let since = Timestamp::now().plus_secs(-86_400).to_string();
-    let fresh = json!({ "name": "*", "path": case, "modified_after": since, "filter": "kind=file and attributes.mode~x" });
+    let fresh =
+        json!({ "name": "*", "path": case, "modified_after": since, "filter": "kind=file and attributes.mode~x" });
     let fresh = assistant.ask("findfile", fresh).await?;
-    report.said("findfile", &format!("{} executable files were written there within a day", text(&fresh["page"]["total"])))?;
+    report.said(
+        "findfile",
+        &format!("{} executable files were written there within a day", text(&fresh["page"]["total"])),
+    )?;
     report.rows(&fresh, &["path", "size_bytes", "modified"])?;
 
     let planted = stage.file(".kworker-update");
     let info = assistant.ask("fileinfo", json!({ "path": planted })).await?;
     expect(&info, "completed")?;
-    report.said("fileinfo", &format!("{}: {}, hidden: {}", text(&info["data"]["path"]), text(&info["data"]["kind"]),
-        text(&info["data"]["attributes"]["hidden"])))?;
+    report.said(
+        "fileinfo",
+        &format!(
+            "{}: {}, hidden: {}",
+            text(&info["data"]["path"]),
+            text(&info["data"]["kind"]),
+            text(&info["data"]["attributes"]["hidden"])
+        ),
+    )?;
     report.line(&format!("      sha256 {}", text(&info["data"]["sha256"])))?;
     let sealed = assistant.ask("getfile", json!({ "path": planted })).await?;
     expect(&sealed, "completed")?;
@@ -185,7 +211,9 @@ async fn refused(assistant: &Assistant, stage: &Stage, report: &mut Report<'_>) 
     let target = stage.file(".kworker-update");
     let alone = assistant.ask("remediate", json!({ "type": "file", "id": target })).await?;
     report.refusal("remediate", "nobody is enrolled to say yes", &alone)?;
-    let forged = assistant.ask("remediate", json!({ "type": "file", "id": target, "confirm": true, "approver": PERSON })).await?;
+    let forged = assistant
+        .ask("remediate", json!({ "type": "file", "id": target, "confirm": true, "approver": PERSON }))
+        .await?;
     report.refusal("remediate", "with confirm=true and an approver's name", &forged)?;
     let own = assistant.ask("getfile", json!({ "path": stage.root.join("home") })).await?;
     report.refusal("getfile", "of the guard's own state", &own)?;
@@ -210,7 +238,10 @@ async fn enroll(stage: &Stage, report: &mut Report<'_>) -> Result<Person> {
     let (0, Some(url)) = (code, url) else {
         return Err(broken("approver enroll", err));
     };
-    report.said("approver", &format!("enroll {PERSON}: shows its otpauth:// URI and a QR code once; this demo reads it"))?;
+    report.said(
+        "approver",
+        &format!("enroll {PERSON}: shows its otpauth:// URI and a QR code once; this demo reads it"),
+    )?;
     totp_rs::Totp::from_url(url).map(Person).map_err(|e| broken("the enrolment's URI", e))
 }
 
@@ -220,7 +251,10 @@ async fn denied(assistant: &Assistant, stage: &Stage, report: &mut Report<'_>) -
     let why = "looks like a dropper";
     let asked = assistant.ask("remediate", json!({ "type": "file", "id": target, "reason": why })).await?;
     expect(&asked, "pending_approval")?;
-    report.said("remediate", &format!("{} → pending_approval, match {}", target.display(), text(&asked["approval"]["match"])))?;
+    report.said(
+        "remediate",
+        &format!("{} → pending_approval, match {}", target.display(), text(&asked["approval"]["match"])),
+    )?;
     let request = text(&asked["approval"]["request_id"]);
     let (code, ..) = stage.person(&["approvals", "deny", &request], "").await?;
     report.approver(&format!("approvals deny {request} (exit {code})"))?;
@@ -232,12 +266,15 @@ async fn denied(assistant: &Assistant, stage: &Stage, report: &mut Report<'_>) -
 async fn approved(assistant: &Assistant, stage: &Stage, person: &Person, report: &mut Report<'_>) -> Result<()> {
     report.heading("5  The person says yes, to exactly this")?;
     let target = stage.file(".kworker-update");
-    let asked = assistant.ask("remediate", json!({ "type": "file", "id": target, "reason": "hidden, fresh, executable" })).await?;
+    let asked = assistant
+        .ask("remediate", json!({ "type": "file", "id": target, "reason": "hidden, fresh, executable" }))
+        .await?;
     expect(&asked, "pending_approval")?;
     report.said("remediate", &format!("{} → pending_approval: nothing has changed", target.display()))?;
     still_there(&target, true)?;
     let request = text(&asked["approval"]["request_id"]);
-    let (code, screen, err) = stage.person(&["approvals", "approve", &request], &format!("{}\n", person.code(1))).await?;
+    let (code, screen, err) =
+        stage.person(&["approvals", "approve", &request], &format!("{}\n", person.code(1))).await?;
     if code != 0 {
         return Err(broken("approvals approve", err));
     }
@@ -345,7 +382,9 @@ impl Report<'_> {
         let widths: Vec<usize> = columns
             .iter()
             .enumerate()
-            .map(|(i, c)| rows.iter().filter_map(|r| r.get(i)).map(|v| v.chars().count()).chain([c.len()]).max().unwrap_or(0))
+            .map(|(i, c)| {
+                rows.iter().filter_map(|r| r.get(i)).map(|v| v.chars().count()).chain([c.len()]).max().unwrap_or(0)
+            })
             .collect();
         let header: Vec<String> = columns.iter().map(|c| (*c).to_owned()).collect();
         for row in std::iter::once(&header).chain(&rows) {

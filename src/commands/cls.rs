@@ -16,13 +16,8 @@ pub struct Args {}
 pub struct Cleared {}
 
 impl Command for Cls {
-    const SPEC: Spec = Spec {
-        name: "cls",
-        title: "Clear screen",
-        aliases: &["clear"],
-        examples: &[("cls", "{}")],
-        ..Spec::SESSION
-    };
+    const SPEC: Spec =
+        Spec { name: "cls", title: "Clear screen", aliases: &["clear"], examples: &[("cls", "{}")], ..Spec::SESSION };
     type Args = Args;
     type Output = Object<Cleared>;
 

@@ -1,7 +1,7 @@
 //! `collect`: gathers a forensics package.
 
 use crate::error::Result;
-use crate::model::{Listing, Remediated, Wish, DevicePath};
+use crate::model::{DevicePath, Listing, Remediated, Wish};
 use crate::principal::Role;
 use crate::registry::{Command, Context, Effect, Reply, Spec};
 use schemars::JsonSchema;
@@ -37,6 +37,7 @@ impl Command for Collect {
         positional: &["profile"],
         columns: &["type", "id", "outcome", "note"],
         examples: &[("collect triage", r#"{"profile":"triage"}"#)],
+        paged: false,
         ..Spec::READ
     };
     type Args = Args;

@@ -40,10 +40,7 @@ impl Command for Connect {
         session: false,
         effect: Effect::Read,
         positional: &["device"],
-        examples: &[
-            ("connect", "{}"),
-            ("connect local -comment INC-1", r#"{"device":"local","comment":"INC-1"}"#),
-        ],
+        examples: &[("connect", "{}"), ("connect local -comment INC-1", r#"{"device":"local","comment":"INC-1"}"#)],
         ..Spec::READ
     };
     type Args = Args;

@@ -1,6 +1,6 @@
 //! `connections`: who talks to whom now.
 
-use crate::model::{Listing, ConnectionQuery, Connection};
+use crate::model::{Connection, ConnectionQuery, Listing};
 use crate::registry::{Command, Context, Reply, Spec};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -16,10 +16,18 @@ impl Command for Connections {
     const SPEC: Spec = Spec {
         name: "connections",
         title: "Network connections",
-        columns: &["protocol", "local_address", "local_port", "remote_address", "remote_port", "state", "pid", "process", "user"],
-        examples: &[("connections", "{}"),
-            ("connections -filter \"state=LISTEN\"", r#"{"filter":"state=LISTEN"}"#),
+        columns: &[
+            "protocol",
+            "local_address",
+            "local_port",
+            "remote_address",
+            "remote_port",
+            "state",
+            "pid",
+            "process",
+            "user",
         ],
+        examples: &[("connections", "{}"), ("connections -filter \"state=LISTEN\"", r#"{"filter":"state=LISTEN"}"#)],
         ..Spec::READ
     };
     type Args = Args;

@@ -36,9 +36,8 @@ impl Command for Devices {
         let query = args.query.map(|q| q.to_lowercase());
         let mut rows = cx.devices().await?;
         rows.retain(|row| {
-            let named = |q: &String| {
-                row.id.as_str().to_lowercase().contains(q) || row.name.raw().to_lowercase().contains(q)
-            };
+            let named =
+                |q: &String| row.id.as_str().to_lowercase().contains(q) || row.name.raw().to_lowercase().contains(q);
             query.as_ref().is_none_or(named) && args.backend.as_ref().is_none_or(|b| b == row.backend)
         });
         Ok(Reply::Done(rows.into()))

@@ -1,6 +1,6 @@
 //! `drivers`: what runs inside the kernel.
 
-use crate::model::{Listing, DriverQuery, Driver};
+use crate::model::{Driver, DriverQuery, Listing};
 use crate::registry::{Command, Context, Reply, Spec};
 use schemars::JsonSchema;
 use serde::Deserialize;

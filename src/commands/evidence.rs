@@ -62,7 +62,10 @@ impl Command for Evidence {
     async fn run(args: Args, cx: &Context<'_>) -> Result<Reply<Self::Output>> {
         let length = args.length.unwrap_or(DEFAULT_LENGTH);
         if !(1..=MAX_LENGTH).contains(&length) {
-            return Err(Error::new(ErrorCode::BadArgs, format!("evidence: length {length} is not in 1 to {MAX_LENGTH}")));
+            return Err(Error::new(
+                ErrorCode::BadArgs,
+                format!("evidence: length {length} is not in 1 to {MAX_LENGTH}"),
+            ));
         }
         let held = cx.held(args.sha256.clone(), args.name.clone()).await?;
         let chosen = match held.as_slice() {

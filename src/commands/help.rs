@@ -44,6 +44,7 @@ impl Command for Help {
         positional: &["command"],
         columns: &["command", "title", "role", "asks"],
         examples: &[("help", "{}"), ("help remediate", r#"{"command":"remediate"}"#)],
+        paged: false,
         ..Spec::SESSION
     };
     type Args = Args;

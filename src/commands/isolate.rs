@@ -38,6 +38,7 @@ impl Command for Isolate {
         positional: &["type"],
         columns: &["type", "id", "outcome", "note"],
         examples: &[("isolate full", r#"{"type":"full"}"#)],
+        paged: false,
         ..Spec::READ
     };
     type Args = Args;

@@ -34,6 +34,7 @@ impl Command for Putfile {
         positional: &["file"],
         columns: &["type", "id", "outcome", "note"],
         examples: &[("putfile tool.sh -keep", r#"{"file":"tool.sh","keep":true}"#)],
+        paged: false,
         ..Spec::READ
     };
     type Args = Args;

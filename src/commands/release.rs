@@ -29,6 +29,7 @@ impl Command for Release {
         positional: &[],
         columns: &["type", "id", "outcome", "note"],
         examples: &[("release", "{}")],
+        paged: false,
         ..Spec::READ
     };
     type Args = Args;

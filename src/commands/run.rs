@@ -38,10 +38,8 @@ impl Command for Run {
         long: true,
         positional: &["script"],
         columns: &["type", "id", "outcome", "note"],
-        examples: &[(
-            "run collect.sh -parameters \"-days 7\"",
-            r#"{"script":"collect.sh","parameters":"-days 7"}"#,
-        )],
+        examples: &[("run collect.sh -parameters \"-days 7\"", r#"{"script":"collect.sh","parameters":"-days 7"}"#)],
+        paged: false,
         ..Spec::READ
     };
     type Args = Args;

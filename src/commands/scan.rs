@@ -1,7 +1,7 @@
 //! `scan`: looks for malware.
 
 use crate::error::Result;
-use crate::model::{Listing, Detection, Wish, DevicePath};
+use crate::model::{Detection, DevicePath, Listing, Wish};
 use crate::principal::Role;
 use crate::registry::{Command, Context, Effect, Reply, Spec};
 use schemars::JsonSchema;

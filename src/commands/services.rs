@@ -1,6 +1,6 @@
 //! `services`: what the system starts by itself.
 
-use crate::model::{Listing, ServiceQuery, Service};
+use crate::model::{Listing, Service, ServiceQuery};
 use crate::registry::{Command, Context, Reply, Spec};
 use schemars::JsonSchema;
 use serde::Deserialize;

@@ -1,6 +1,6 @@
 //! `startupfolders`: what runs at sign-in.
 
-use crate::model::{Listing, StartupQuery, StartupItem};
+use crate::model::{Listing, StartupItem, StartupQuery};
 use crate::registry::{Command, Context, Reply, Spec};
 use schemars::JsonSchema;
 use serde::Deserialize;

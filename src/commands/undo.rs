@@ -37,6 +37,7 @@ impl Command for Undo {
         positional: &["type", "id"],
         columns: &["type", "id", "outcome", "undo_id", "sha256", "at", "note"],
         examples: &[("undo file /tmp/x", r#"{"type":"file","id":"/tmp/x"}"#)],
+        paged: false,
         ..Spec::READ
     };
     type Args = Args;

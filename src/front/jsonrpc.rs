@@ -12,8 +12,8 @@ use crate::model::CommandId;
 use crate::nearest::nearest;
 use crate::registry::open_rpc;
 use crate::shape::{ResultObject, clean};
-use jsonrpsee::{IntoResponse, ResponsePayload, RpcModule};
 use jsonrpsee::core::RegisterMethodError;
+use jsonrpsee::{IntoResponse, ResponsePayload, RpcModule};
 use jsonrpsee_types::{ErrorObjectOwned, Params};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -55,7 +55,8 @@ fn methods(connection: Arc<Connection>) -> Result<RpcModule<Arc<Connection>>> {
     let twice = |e: RegisterMethodError| Error::new(ErrorCode::Internal, format!("a method has no place: {e}"));
     for tool in commands::ALL {
         let name = tool.spec().name;
-        let call = move |params, connection: Arc<Arc<Connection>>, _| async move { call(name, params, &connection).await };
+        let call =
+            move |params, connection: Arc<Arc<Connection>>, _| async move { call(name, params, &connection).await };
         module.register_async_method(name, call).map_err(twice)?;
     }
     module.register_method(DISCOVER, |_, _, _| Document).map_err(twice)?;
@@ -121,9 +122,9 @@ impl<W: AsyncWrite + Unpin + Send + 'static> Wire<W> {
     fn take_rpc(self: &Arc<Self>, methods: &Arc<RpcModule<Arc<Connection>>>, line: &[u8], calls: &TaskTracker) {
         match message::read(line, Form::Rpc) {
             Ok(Message::Call(request)) => self.start(methods, line, request, calls),
-            Ok(Message::Notice(notice)) => self.refusals.note(&notice.method, || {
-                Error::new(ErrorCode::Protocol, "a request without an id does nothing")
-            }),
+            Ok(Message::Notice(notice)) => self
+                .refusals
+                .note(&notice.method, || Error::new(ErrorCode::Protocol, "a request without an id does nothing")),
             Ok(Message::Answer) => self.refusals.note("", || {
                 Error::new(ErrorCode::InbandNotAccepted, "a client's answer to no question counts for nothing")
             }),

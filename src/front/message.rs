@@ -170,9 +170,10 @@ impl<'a> Envelope<'a> {
     fn open(self, twice: Option<String>) -> Result<Message<'a>, Refusal> {
         let id = match self.id {
             None => None,
-            Some(raw) => Some(Id::read(raw.get()).ok_or_else(|| {
-                Refusal::invalid(None, "an id is a whole number or a text of at most 256 bytes")
-            })?),
+            Some(raw) => Some(
+                Id::read(raw.get())
+                    .ok_or_else(|| Refusal::invalid(None, "an id is a whole number or a text of at most 256 bytes"))?,
+            ),
         };
         if self.jsonrpc.is_none_or(|v| v.get() != r#""2.0""#) {
             return Err(Refusal::invalid(id, "the message is not JSON-RPC 2.0: \"jsonrpc\" must be \"2.0\""));
@@ -213,7 +214,8 @@ struct Found {
 
 /// Reads the whole message once: every string is decoded (a lone surrogate is an error), every key compared.
 fn check(text: &str, form: Form) -> Result<Found, serde_json::Error> {
-    let mut walk = Walk { form, keys: Vec::new(), found: Found { top: Top::Other, twice: None, twice_in_arguments: None } };
+    let mut walk =
+        Walk { form, keys: Vec::new(), found: Found { top: Top::Other, twice: None, twice_in_arguments: None } };
     let mut reader = serde_json::Deserializer::from_str(text);
     Value { walk: &mut walk, place: Place::Message }.deserialize(&mut reader)?;
     reader.end()?;
@@ -468,7 +470,8 @@ mod tests {
 
     #[test]
     fn a_lone_surrogate_is_no_json() {
-        let refusal = refused(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"arguments":{"path":"\ud800"}}}"#);
+        let refusal =
+            refused(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"arguments":{"path":"\ud800"}}}"#);
         assert_eq!((refusal.code, refusal.id), (PARSE_ERROR, Some(Id::Number(1))));
         assert_eq!(refused(r#"{"jsonrpc":"2.0","id":1,"\udc00":1,"method":"ping"}"#).code, PARSE_ERROR);
         call(r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":"\ud83d\ude00"}}"#);
@@ -536,7 +539,9 @@ mod tests {
 
     #[test]
     fn only_whole_numbers_and_texts_are_ids() {
-        for id in ["null", "1.0", "1e0", "true", "[1]", "{}", "9223372036854775808", &format!("\"{}\"", "x".repeat(257))] {
+        for id in
+            ["null", "1.0", "1e0", "true", "[1]", "{}", "9223372036854775808", &format!("\"{}\"", "x".repeat(257))]
+        {
             let refusal = refused(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#));
             assert_eq!((refusal.code, refusal.id), (INVALID_REQUEST, None), "{id}");
         }
@@ -546,7 +551,9 @@ mod tests {
 
     #[test]
     fn a_message_that_is_no_call_is_refused() {
-        for line in [r#"{"id":1,"method":"ping"}"#, r#"{"jsonrpc":"2.0","id":1}"#, r#"{"jsonrpc":"2.0","id":1,"method":3}"#] {
+        for line in
+            [r#"{"id":1,"method":"ping"}"#, r#"{"jsonrpc":"2.0","id":1}"#, r#"{"jsonrpc":"2.0","id":1,"method":3}"#]
+        {
             assert_eq!(refused(line).id, Some(Id::Number(1)), "{line}");
         }
     }

@@ -186,8 +186,7 @@ impl Guard {
     pub fn requests(&self, by: Option<&Principal>) -> Result<Vec<RequestView>> {
         self.current(|state, now| {
             let recent = |e: &&Entry| {
-                by.is_none_or(|by| e.by == *by)
-                    && e.ended.as_ref().is_none_or(|ended| now.since_ms(ended) < LISTED_MS)
+                by.is_none_or(|by| e.by == *by) && e.ended.as_ref().is_none_or(|ended| now.since_ms(ended) < LISTED_MS)
             };
             state.requests.iter().filter(recent).map(|e| e.view(now)).collect()
         })

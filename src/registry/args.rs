@@ -31,15 +31,15 @@ pub struct Common {
 /// A shared parameter: its name, its schema type, its description.
 pub(super) type Shared = (&'static str, &'static str, &'static str);
 
-pub(super) const SESSION: Shared = ("session", "string", "Session id; default: your newest");
+pub(super) const SESSION: Shared = ("session", "string", "Default: your newest");
 pub(super) const BACKGROUND: Shared = ("background", "boolean", "Run as a job");
-pub(super) const REASON: Shared = ("reason", "string", "Why, for the person asked; one line, 200 characters");
+pub(super) const REASON: Shared = ("reason", "string", "Why, shown to the person; one line");
 pub(super) const LISTING: &[Shared] = &[
     ("limit", "integer", "Rows (50, at most 1000)"),
-    ("cursor", "string", "next_cursor of the page before"),
-    ("fields", "array", "Only these fields"),
+    ("cursor", "string", "next_cursor from before"),
+    ("fields", "array", "Fields to give"),
     ("sort", "string", "field or -field"),
-    ("filter", "string", "field=x, field~part, field>n, joined by and"),
+    ("filter", "string", "field=x, field~part, field>n and …"),
 ];
 
 /// The shared parameters that make sense for a tool.
@@ -49,13 +49,13 @@ pub(super) fn shared(tool: &dyn Tool) -> Vec<Shared> {
     if spec.session {
         out.push(SESSION);
     }
-    if spec.long || spec.effect.changes() {
+    if spec.long {
         out.push(BACKGROUND);
     }
     if spec.effect.asks() {
         out.push(REASON);
     }
-    if tool.row_fields().is_some() {
+    if spec.paged && tool.row_fields().is_some() {
         out.extend_from_slice(LISTING);
     }
     out

@@ -8,8 +8,8 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::evidence::{Custody, Held, Sealed, Slice, Store};
 use crate::guard::{Admission, Guard, Intent};
 use crate::model::{
-    Arrival, ArrivalQuery, Ask, CommandId, DevicePath, DeviceRow, Disclosure, EnterQuery, FileQuery, Job, SessionId, Sha256,
-    Step, Wish,
+    Arrival, ArrivalQuery, Ask, CommandId, DevicePath, DeviceRow, Disclosure, EnterQuery, FileQuery, Job, SessionId,
+    Sha256, Step, Wish,
 };
 use crate::principal::{Principal, Transport};
 use crate::session::{ConnectionId, Session, SessionManager};
@@ -33,9 +33,7 @@ impl Core {
 
 /// Blocking work of our own stores, off the async threads.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|e| Error::new(ErrorCode::Internal, "the work broke off").source(e))
+    tokio::task::spawn_blocking(work).await.map_err(|e| Error::new(ErrorCode::Internal, "the work broke off").source(e))
 }
 
 /// Who calls, and what of.
@@ -85,7 +83,8 @@ impl<'a> Context<'a> {
     }
 
     fn session(&self) -> Result<&'a Arc<Session>> {
-        self.session.ok_or_else(|| Error::new(ErrorCode::NoSession, "this command runs in a session").hint("connect first"))
+        self.session
+            .ok_or_else(|| Error::new(ErrorCode::NoSession, "this command runs in a session").hint("connect first"))
     }
 
     fn device(&self) -> Result<&'a Arc<dyn Device>> {

@@ -222,7 +222,8 @@ async fn done(core: &Arc<Core>, view: &RequestView, outcome: &Outcome, result: &
         End::Done => {}
         End::Drift { step, message } => {
             let text = format!("step {}: {message}", step + 1);
-            let e = Error::new(ErrorCode::EntityDrift, text).hint("look again, then ask again: the plan was for another state");
+            let e = Error::new(ErrorCode::EntityDrift, text)
+                .hint("look again, then ask again: the plan was for another state");
             result.error = Some(ErrorObject::from(&e));
         }
         End::Failed { code, message } => {
@@ -259,12 +260,13 @@ fn approval(view: &RequestView) -> Approval {
 fn ended_error(phase: &Phase) -> Option<Error> {
     Some(match phase {
         Phase::Denied => Error::new(ErrorCode::Denied, "a person said no").hint("do not ask again for the same thing"),
-        Phase::Expired => {
-            Error::new(ErrorCode::Expired, "nobody decided in time; nothing has changed").hint("ask again when a person is there")
-        }
+        Phase::Expired => Error::new(ErrorCode::Expired, "nobody decided in time; nothing has changed")
+            .hint("ask again when a person is there"),
         Phase::Cancelled => Error::new(ErrorCode::Cancelled, "the request was taken back; nothing has changed"),
         Phase::Revoked => Error::new(ErrorCode::Revoked, "the request was revoked; nothing has changed"),
-        Phase::Invalidated(code) => Error::new(*code, "what the request rested on has changed; nothing was done").hint("ask again"),
+        Phase::Invalidated(code) => {
+            Error::new(*code, "what the request rested on has changed; nothing was done").hint("ask again")
+        }
         _ => return None,
     })
 }

@@ -41,9 +41,10 @@ fn usage(tool: &dyn Tool) -> String {
         .and_then(Value::as_array)
         .map(|r| r.iter().filter_map(Value::as_str).collect())
         .unwrap_or_default();
-    let words = spec.positional.iter().map(|name| {
-        if required.contains(name) { format!(" <{name}>") } else { format!(" [{name}]") }
-    });
+    let words = spec
+        .positional
+        .iter()
+        .map(|name| if required.contains(name) { format!(" <{name}>") } else { format!(" [{name}]") });
     spec.name.to_owned() + &words.collect::<String>() + " [-name value …] [> file] [&]"
 }
 
@@ -71,7 +72,11 @@ pub fn command_table(tools: &[&dyn Tool]) -> String {
             Effect::Disclosure => "reads; asks for secrets",
             Effect::Reversible | Effect::Destructive => "asks a person",
         };
-        out.push_str(&format!("| `{}` | {role} | {effect} | {} |\n", spec.name, description(*tool).replace('|', "\\|")));
+        out.push_str(&format!(
+            "| `{}` | {role} | {effect} | {} |\n",
+            spec.name,
+            description(*tool).replace('|', "\\|")
+        ));
     }
     out
 }

@@ -12,8 +12,8 @@ mod spec;
 
 pub use args::{Common, split};
 pub use context::{Call, Context, Core, blocking};
-pub use follow::{Followed, JobRow, request_result};
 pub(crate) use follow::running;
+pub use follow::{Followed, JobRow, request_result};
 pub use help::{command_help, command_table, console_spec};
 pub use output::{Body, ListingOr, Object, Output};
 pub use schema::{description, input_schema, open_rpc, output_schema};

@@ -160,8 +160,11 @@ pub fn open_rpc(tools: &[&dyn Tool]) -> Value {
 fn method(tool: &dyn Tool) -> Value {
     let spec: &Spec = tool.spec();
     let input = input_schema(tool);
-    let required: Vec<&str> =
-        input.get("required").and_then(Value::as_array).map(|r| r.iter().filter_map(Value::as_str).collect()).unwrap_or_default();
+    let required: Vec<&str> = input
+        .get("required")
+        .and_then(Value::as_array)
+        .map(|r| r.iter().filter_map(Value::as_str).collect())
+        .unwrap_or_default();
     let params: Vec<Value> = input
         .get("properties")
         .and_then(Value::as_object)

@@ -52,6 +52,8 @@ pub struct Spec {
     pub session: bool,
     /// Has the long time limit.
     pub long: bool,
+    /// Its rows are looked through: they can be filtered, sorted and paged. Outcomes of a plan are not.
+    pub paged: bool,
     /// The console's fixed order.
     pub positional: &'static [&'static str],
     /// Flags that may stand first without a hyphen in the console.
@@ -72,6 +74,7 @@ impl Spec {
         effect: Effect::Read,
         session: true,
         long: false,
+        paged: true,
         positional: &[],
         flags: &[],
         columns: &[],
@@ -191,9 +194,7 @@ fn explain<C: Command>(args: &str, whole: &serde_json::Error) -> Error {
     let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(args).unwrap_or_default();
     let culprit = fields.iter().find(|(key, value)| {
         let alone = format!("{{{}:{value}}}", serde_json::Value::from(key.as_str()));
-        serde_json::from_str::<C::Args>(&alone)
-            .err()
-            .is_some_and(|e| !e.to_string().starts_with("missing field"))
+        serde_json::from_str::<C::Args>(&alone).err().is_some_and(|e| !e.to_string().starts_with("missing field"))
     });
     let error = match culprit {
         Some((key, _)) => Error::new(ErrorCode::BadArgs, format!("{name}: argument {key:?}: {reason}")),

@@ -112,9 +112,8 @@ fn forget(entries: &mut VecDeque<Arc<JobEntry>>) {
     let mut bytes: usize = entries.iter().map(|e| e.bytes()).sum();
     let mut count = entries.len();
     entries.retain(|e| {
-        let keep = e.result().is_none_or(|r| {
-            r.state == State::PendingApproval || (count < KEPT && bytes <= KEPT_BYTES)
-        });
+        let keep =
+            e.result().is_none_or(|r| r.state == State::PendingApproval || (count < KEPT && bytes <= KEPT_BYTES));
         if !keep {
             count -= 1;
             bytes = bytes.saturating_sub(e.bytes());

@@ -127,20 +127,26 @@ fn inline(value: &Value) -> String {
 
 /// An object as `key: value` lines, what lies deeper indented by two.
 pub fn object(json: &RawValue) -> String {
+    let text = whole_object(json);
+    if text.len() <= BYTE_CAP {
+        return text;
+    }
+    format!(
+        "{}\n… {} bytes more in the structured content",
+        upto(&text, BYTE_CAP - TAIL),
+        text.len() - (BYTE_CAP - TAIL)
+    )
+}
+
+/// [`object`] without a cap, for the console.
+pub fn whole_object(json: &RawValue) -> String {
     let mut out = String::new();
     match serde_json::from_str::<Value>(json.get()) {
         Ok(value) => lines(&value, 0, &mut out),
         Err(_) => out.push_str(json.get()),
     }
-    let text = out.trim_end_matches('\n');
-    if text.len() <= BYTE_CAP {
-        return text.to_owned();
-    }
-    format!(
-        "{}\n… {} bytes more in the structured content",
-        upto(text, BYTE_CAP - TAIL),
-        text.len() - (BYTE_CAP - TAIL)
-    )
+    out.truncate(out.trim_end_matches('\n').len());
+    out
 }
 
 fn lines(value: &Value, depth: usize, out: &mut String) {

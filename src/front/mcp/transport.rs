@@ -12,8 +12,8 @@ use crate::shape::ResultObject;
 use rmcp::RoleServer;
 use rmcp::model::{
     CallToolRequest, CallToolRequestParams, CancelledNotification, CancelledNotificationParam, ClientJsonRpcMessage,
-    ClientNotification, ClientRequest, GetExtensions, GetMeta, JsonRpcMessage, ProtocolVersion, RequestId, RequestMetaObject,
-    ServerJsonRpcMessage,
+    ClientNotification, ClientRequest, GetExtensions, GetMeta, JsonRpcMessage, ProtocolVersion, RequestId,
+    RequestMetaObject, ServerJsonRpcMessage,
 };
 use rmcp::transport::Transport;
 use serde::Deserialize;
@@ -45,10 +45,7 @@ where
 {
     type Error = std::io::Error;
 
-    fn send(
-        &mut self,
-        item: ServerJsonRpcMessage,
-    ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
+    fn send(&mut self, item: ServerJsonRpcMessage) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
         self.wire.post(&item);
         let wire = self.wire.clone();
         async move { wire.flush().await }
@@ -160,7 +157,11 @@ impl<W: AsyncWrite + Unpin + Send + 'static> Wire<W> {
         self.flush_soon();
     }
 
-    fn take_other(self: &Arc<Self>, line: &[u8], request: Request<'_>) -> Result<Option<ClientJsonRpcMessage>, Refusal> {
+    fn take_other(
+        self: &Arc<Self>,
+        line: &[u8],
+        request: Request<'_>,
+    ) -> Result<Option<ClientJsonRpcMessage>, Refusal> {
         let id = request.id;
         if line.len() > MAX_OTHER {
             return Err(too_large(id, "the message"));
@@ -169,7 +170,11 @@ impl<W: AsyncWrite + Unpin + Send + 'static> Wire<W> {
             Ok(ticket) => ticket,
             Err(Turned::Away(refusal)) => return Err(refusal),
             Err(Turned::Later(e)) => {
-                return Err(Refusal { code: message::SERVER_ERROR, reason: e.code, ..Refusal::invalid(Some(id), e.message) });
+                return Err(Refusal {
+                    code: message::SERVER_ERROR,
+                    reason: e.code,
+                    ..Refusal::invalid(Some(id), e.message)
+                });
             }
         };
         match serde_json::from_slice::<ClientJsonRpcMessage>(line) {
@@ -198,9 +203,8 @@ impl<W: AsyncWrite + Unpin + Send + 'static> Wire<W> {
             return Some(ClientJsonRpcMessage::notification(notification));
         }
         if !notice.method.starts_with("notifications/") {
-            self.refusals.note(&notice.method, || {
-                Error::new(ErrorCode::Protocol, "a request without an id does nothing")
-            });
+            self.refusals
+                .note(&notice.method, || Error::new(ErrorCode::Protocol, "a request without an id does nothing"));
         }
         None
     }

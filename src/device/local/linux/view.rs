@@ -236,12 +236,17 @@ impl View {
 
     fn explain_loop(&self, path: &DevicePath) -> Error {
         let own = ProcessLink::in_path(path).is_some_and(|link| link.is_own(&self.own));
-        // Followed without restriction, a loop is still one; a link of procfs leads somewhere.
-        let open = |flags| {
-            rustix::fs::openat(&self.root, path.as_bytes(), OFlags::PATH | OFlags::CLOEXEC | flags, Mode::empty())
-        };
-        if own || (self.live && !matches!(open(OFlags::empty()), Err(Errno::LOOP))) {
+        if own {
             return self_target(path);
+        }
+        // Followed without restriction, a loop is still one; a link of procfs leads somewhere.
+        let open = || rustix::fs::openat(&self.root, path.as_bytes(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        if self.live && !matches!(open(), Err(Errno::LOOP)) {
+            return Error::new(
+                ErrorCode::SelfTarget,
+                format!("{path} leads through a process's links in procfs, which may be this program's own"),
+            )
+            .hint("dir shows where a link points: name /proc/PID/… itself");
         }
         let reason =
             if self.live { "its links lead in a circle" } else { "its links lead in a circle or through procfs" };
