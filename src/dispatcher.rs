@@ -412,6 +412,8 @@ impl Work {
             }
             Reply::Done(Body::Object(data)) => {
                 let mut result = self.completed();
+                result.session = cx.opened().map(|s| s.id.clone());
+                result.device = cx.opened().map(|s| s.device.describe());
                 result.data = Some(if result.untrusted { shape::scrub_json(&data) } else { data });
                 Ok(Answered::plain(result))
             }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 
 /// With this much waiting for a client that does not read, nothing more is read from it.
-const FULL: usize = 16 << 20;
+const FULL: usize = 8 << 20;
 /// A buffer that grew beyond this is given back once it is written.
 const KEPT: usize = 256 << 10;
 
