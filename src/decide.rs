@@ -94,9 +94,12 @@ async fn record(core: &Arc<Core>, execution: Execution, outcome: &Outcome) -> Re
             End::Failed { .. } => "it failed",
             End::Unknown { .. } => "it may have happened",
         };
-        Error::new(ErrorCode::AuditUnavailable, format!("the plan ran ({what}), but this is not on record: {}", e.message))
-            .hint("write it down, make room for the audit log, look at the device")
-            .source(e)
+        Error::new(
+            ErrorCode::AuditUnavailable,
+            format!("the plan ran ({what}), but this is not on record: {}", e.message),
+        )
+        .hint("write it down, make room for the audit log, look at the device")
+        .source(e)
     })
 }
 

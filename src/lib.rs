@@ -9,6 +9,7 @@ pub mod audit;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod decide;
 pub mod device;
 pub mod dispatcher;
 pub mod error;

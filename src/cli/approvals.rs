@@ -153,8 +153,11 @@ impl Approver {
             return self.vote(prompt, shown, String::new(), io, signals).await;
         }
         let Some(code) = io.secret("code (empty: nothing is voted): ", signals).await?.filter(|c| !c.is_empty()) else {
-            return Err(Error::new(ErrorCode::FactorInvalid, "no code was given, nothing was voted; the request waits on")
-                .hint("the code is the first line of stdin, or is typed when asked for"));
+            return Err(Error::new(
+                ErrorCode::FactorInvalid,
+                "no code was given, nothing was voted; the request waits on",
+            )
+            .hint("the code is the first line of stdin, or is typed when asked for"));
         };
         self.vote(prompt, shown, code, io, signals).await
     }
@@ -168,9 +171,18 @@ impl Approver {
         Ok((prompt, Instant::now()))
     }
 
-    async fn vote(&self, prompt: Prompt, shown: Instant, code: String, io: &mut Io, signals: &mut Signals) -> Result<Exit> {
+    async fn vote(
+        &self,
+        prompt: Prompt,
+        shown: Instant,
+        code: String,
+        io: &mut Io,
+        signals: &mut Signals,
+    ) -> Result<Exit> {
         let check = match &prompt.check {
-            Some(_) if prompt.pending => io.line("this cannot be undone; type the device's name as shown: ", signals).await?,
+            Some(_) if prompt.pending => {
+                io.line("this cannot be undone; type the device's name as shown: ", signals).await?
+            }
             _ => None,
         };
         tokio::select! {

@@ -56,7 +56,12 @@ pub(super) fn run(config: &Config, sub: Sub, io: &mut Io) -> Result<Exit> {
             let people = dispatcher.core().guard.enrolled()?;
             let rows: Vec<PersonRow> = people
                 .iter()
-                .map(|p| PersonRow { name: p.name.clone(), factor: p.factor.to_string(), since: p.since, confirmed: p.confirmed })
+                .map(|p| PersonRow {
+                    name: p.name.clone(),
+                    factor: p.factor.to_string(),
+                    since: p.since,
+                    confirmed: p.confirmed,
+                })
                 .collect();
             listing::print(&rows, &["name", "factor", "since", "confirmed"], json, io)?;
             Ok(Exit::Done)

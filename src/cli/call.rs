@@ -62,8 +62,7 @@ fn input(json: Option<&str>) -> Result<String> {
             let mut bytes = Vec::new();
             let stdin = std::io::stdin().lock();
             stdin.take(MAX_STDIN).read_to_end(&mut bytes).map_err(|e| Error::io("stdin", e))?;
-            String::from_utf8(bytes)
-                .map_err(|_| Error::new(ErrorCode::BadArgs, "the arguments on stdin are not UTF-8"))
+            String::from_utf8(bytes).map_err(|_| Error::new(ErrorCode::BadArgs, "the arguments on stdin are not UTF-8"))
         }
         Some(json) => Ok(json.to_owned()),
     }
@@ -86,13 +85,14 @@ async fn answer(connection: &Arc<Connection>, args: &Args, json: &str) -> Result
         }
     }
     let id = CommandId::mint();
-    let first = match interruptible(connection, &id, connection.call_as(id.clone(), &args.tool, json, Extent::Page)).await {
-        Ok(answered) => answered.result,
-        Err(e) => {
-            // An unknown tool: a protocol error elsewhere, wrong usage here.
-            return Ok(Printed { exit: Exit::Usage, json: render(&ResultObject::from_error(id, &e)) });
-        }
-    };
+    let first =
+        match interruptible(connection, &id, connection.call_as(id.clone(), &args.tool, json, Extent::Page)).await {
+            Ok(answered) => answered.result,
+            Err(e) => {
+                // An unknown tool: a protocol error elsewhere, wrong usage here.
+                return Ok(Printed { exit: Exit::Usage, json: render(&ResultObject::from_error(id, &e)) });
+            }
+        };
     if first.state != crate::error::State::Running {
         return Ok(Printed { exit: usage_or(&first), json: render(&first) });
     }
@@ -142,7 +142,11 @@ async fn follow(connection: &Arc<Connection>, id: &CommandId) -> Result<Printed>
 }
 
 /// Waits for a call; a signal cancels the command and the wait goes on to its end.
-async fn interruptible<T>(connection: &Arc<Connection>, id: &CommandId, call: impl Future<Output = Result<T>>) -> Result<T> {
+async fn interruptible<T>(
+    connection: &Arc<Connection>,
+    id: &CommandId,
+    call: impl Future<Output = Result<T>>,
+) -> Result<T> {
     let mut signals = Signals::take()?;
     let mut call = std::pin::pin!(call);
     tokio::select! {

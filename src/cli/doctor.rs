@@ -44,7 +44,9 @@ pub(super) fn run(config: Result<Config>, args: Args, io: &mut Io) -> Result<Exi
     let mut rows = vec![ok("version", concat!("live-response ", env!("CARGO_PKG_VERSION")))];
     match &config {
         Ok(config) => about_state(config, &mut rows),
-        Err(e) => rows.push(broken("configuration", e.message.clone(), "correct the file, or name another with --config")),
+        Err(e) => {
+            rows.push(broken("configuration", e.message.clone(), "correct the file, or name another with --config"))
+        }
     }
     about_host(&mut rows);
     for row in &mut rows {
@@ -66,9 +68,11 @@ fn about_state(config: &Config, rows: &mut Vec<CheckRow>) {
         Err(e) => broken("policy", e.message, "gated commands are refused until it loads; policy check says more"),
     });
     rows.push(match core.guard.enrolled() {
-        Ok(people) if people.is_empty() => {
-            limited("approvers", "nobody is enrolled", "gated commands are refused; approver enroll NAME enrols a person")
-        }
+        Ok(people) if people.is_empty() => limited(
+            "approvers",
+            "nobody is enrolled",
+            "gated commands are refused; approver enroll NAME enrols a person",
+        ),
         Ok(people) => ok("approvers", people.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join(", ")),
         Err(e) => broken("approvers", e.message, "the audit log holds who is enrolled; audit verify says more"),
     });
@@ -85,10 +89,18 @@ fn home(path: &Path) -> CheckRow {
         return ok("home", format!("{shown}, made when it is needed"));
     };
     if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-        return broken("home", format!("{shown} is not a directory"), "set LIVE_RESPONSE_HOME to a directory of your own");
+        return broken(
+            "home",
+            format!("{shown} is not a directory"),
+            "set LIVE_RESPONSE_HOME to a directory of your own",
+        );
     }
     if stat.st_uid != rustix::process::geteuid().as_raw() {
-        return broken("home", format!("{shown} belongs to another account"), "set LIVE_RESPONSE_HOME to one of your own");
+        return broken(
+            "home",
+            format!("{shown} belongs to another account"),
+            "set LIVE_RESPONSE_HOME to one of your own",
+        );
     }
     let mode = stat.st_mode & 0o777;
     if mode & 0o022 != 0 {
@@ -177,7 +189,9 @@ fn beneath() -> CheckRow {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     match rustix::fs::openat2(CWD, "/", flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
         Ok(_) => ok("openat2", "paths are followed without links"),
-        Err(e) => limited("openat2", std::io::Error::from(e).to_string(), "it needs Linux 5.6, or a sandbox that allows it"),
+        Err(e) => {
+            limited("openat2", std::io::Error::from(e).to_string(), "it needs Linux 5.6, or a sandbox that allows it")
+        }
     }
 }
 

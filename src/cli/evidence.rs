@@ -69,15 +69,11 @@ fn verify(store: &Arc<Store>, json: bool, io: &mut Io) -> Result<Exit> {
             .map_err(|e| Error::new(ErrorCode::Internal, "the report has no JSON form").source(e))?;
         io.say(&text)?;
     } else {
-        let facts =
-            format!("{} files, {} bytes, {} custody records", report.objects, report.bytes, report.entries);
+        let facts = format!("{} files, {} bytes, {} custody records", report.objects, report.bytes, report.entries);
         let verdict = if report.problems.is_empty() { "holds" } else { "DOES NOT HOLD" };
         io.say(&format!("the evidence store {verdict}: {facts}"))?;
-        let problems: Vec<ProblemRow> = report
-            .problems
-            .iter()
-            .map(|p| ProblemRow { part: p.part, id: p.id.clone(), why: p.why.clone() })
-            .collect();
+        let problems: Vec<ProblemRow> =
+            report.problems.iter().map(|p| ProblemRow { part: p.part, id: p.id.clone(), why: p.why.clone() }).collect();
         if !problems.is_empty() {
             listing::print(&problems, &[], false, io)?;
         }

@@ -95,7 +95,8 @@ async fn next_line(signals: &mut Signals) -> Result<Option<String>> {
 
 fn read_line() -> Result<Option<String>> {
     let mut bytes = Vec::new();
-    let read = std::io::stdin().lock().take(MAX_LINE).read_until(b'\n', &mut bytes).map_err(|e| Error::io("stdin", e))?;
+    let read =
+        std::io::stdin().lock().take(MAX_LINE).read_until(b'\n', &mut bytes).map_err(|e| Error::io("stdin", e))?;
     if read == 0 {
         return Ok(None);
     }

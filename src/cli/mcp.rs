@@ -24,11 +24,8 @@ pub(super) struct Args {
 
 pub(super) fn run(config: &Config, args: Args) -> Result<Exit> {
     args.tools.iter().flatten().try_for_each(|name| known(name))?;
-    let options = front::mcp::Options {
-        read_only: args.read_only,
-        tools: args.tools,
-        output_schemas: args.output_schemas,
-    };
+    let options =
+        front::mcp::Options { read_only: args.read_only, tools: args.tools, output_schemas: args.output_schemas };
     super::block_on(async {
         let connection = Dispatcher::new(config).connect(Transport::Mcp);
         front::mcp::serve(connection, options).await

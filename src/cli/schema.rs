@@ -25,19 +25,18 @@ pub(super) fn run(args: &Args, io: &mut Io) -> Result<Exit> {
         io.say(pretty(&open_rpc(commands::ALL))?.trim_end())?;
         return Ok(Exit::Done);
     };
-    let unwritten = |path: &Path| move |e| Error::io(format!("{}", path.display()), e);
     for (path, text) in documents()? {
         let path = dir.join(path);
         if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(unwritten(parent))?;
+            std::fs::create_dir_all(parent).map_err(|e| Error::io(parent.display(), e))?;
         }
-        std::fs::write(&path, text).map_err(unwritten(&path))?;
+        std::fs::write(&path, text).map_err(|e| Error::io(path.display(), e))?;
     }
     let readme = Path::new("README.md");
     if let Ok(text) = std::fs::read_to_string(readme)
         && let Some(fresh) = with_table(&text)
     {
-        std::fs::write(readme, fresh).map_err(unwritten(readme))?;
+        std::fs::write(readme, fresh).map_err(|e| Error::io(readme.display(), e))?;
     }
     Ok(Exit::Done)
 }

@@ -307,7 +307,8 @@ fn verdict_of(state: &str, code: Option<&str>) -> Verdict {
 fn read_line() -> Result<Option<String>> {
     use std::io::Read;
     let mut bytes = Vec::new();
-    let read = std::io::stdin().lock().take(MAX_LINE).read_until(b'\n', &mut bytes).map_err(|e| Error::io("stdin", e))?;
+    let read =
+        std::io::stdin().lock().take(MAX_LINE).read_until(b'\n', &mut bytes).map_err(|e| Error::io("stdin", e))?;
     if read == 0 {
         return Ok(None);
     }

@@ -3,6 +3,7 @@
 //! Invariants: they know no command but the one that a protocol itself names, and touch no device. What both protocols
 //! on stdio share is here: strict messages, bounded memory, one answer a request, an orderly end.
 
+pub mod console;
 mod flight;
 pub mod jsonrpc;
 mod lines;

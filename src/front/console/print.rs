@@ -97,7 +97,13 @@ impl Printer {
     }
 
     /// Prints an answer in the form that was asked for; the command's own is a table.
-    pub(super) async fn answer(&self, answered: Answered, args: &str, output: Option<Output>, to: Target) -> Result<()> {
+    pub(super) async fn answer(
+        &self,
+        answered: Answered,
+        args: &str,
+        output: Option<Output>,
+        to: Target,
+    ) -> Result<()> {
         let Answered { result, rows } = answered;
         let json = output == Some(Output::Json);
         let plain = result.state == State::Completed;
@@ -212,9 +218,8 @@ fn beside(data: &RawValue) -> Beside {
 }
 
 fn as_json(result: &ResultObject) -> String {
-    let data = result.data.as_ref().map_or("null", |d| d.get());
-    let value = shape::scrub_json(data);
-    value.to_string() + "\n"
+    let value = result.data.as_ref().map_or_else(|| "null".to_owned(), |d| shape::scrub_json(d).get().to_owned());
+    value + "\n"
 }
 
 /// One object, for people.
@@ -333,10 +338,8 @@ mod tests {
 
     #[test]
     fn a_followed_request_says_first_that_nothing_is_done() {
-        let pending = raw(
-            r#"{"command_id":"c-1","state":"pending_approval","data":null,
-                "approval":{"request_id":"r-1","match":"K7","expires_at":"2026-11-24T00:00:00Z","how":"…"}}"#,
-        );
+        let pending = raw(r#"{"command_id":"c-1","state":"pending_approval","data":null,
+                "approval":{"request_id":"r-1","match":"K7","expires_at":"2026-11-24T00:00:00Z","how":"…"}}"#);
         assert!(inner(&pending).starts_with("NOT DONE, nothing has changed"));
     }
 }
