@@ -356,7 +356,8 @@ async fn an_export_replaces_nothing_and_is_complete() {
     let done = case.store.export(&to, &case.job).unwrap();
     assert_eq!((done.files, done.bytes, done.entries), (1, 7, 1));
     assert_eq!(std::fs::read(to.join(sealed.sha256.as_str())).unwrap(), b"content");
-    let manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(to.join("manifest.json")).unwrap()).unwrap();
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(to.join("manifest.json")).unwrap()).unwrap();
     assert_eq!(manifest["files"][0]["sha256"], sealed.sha256.as_str());
     assert_eq!(case.store.export(&to, &case.job).unwrap_err().code, ErrorCode::Exists);
 }

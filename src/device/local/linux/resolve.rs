@@ -541,3 +541,6 @@ fn is_loader(path: &DevicePath) -> bool {
     let is = |start: &[u8]| name.starts_with(start);
     in_lib && (is(b"ld-linux") || is(b"ld-musl-") || is(b"ld-2.") || is(b"ld.so") || is(b"libc.so") || is(b"libc-2."))
 }
+
+#[cfg(test)]
+mod tests;
