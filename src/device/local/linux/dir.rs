@@ -15,6 +15,8 @@ use std::os::fd::AsFd;
 /// From so many entries on, a second thread pays.
 const SPLIT: usize = 2_000;
 const THREADS: usize = 4;
+/// Rows are held in memory: of a directory with more entries, the first by name are listed.
+const ENTRIES: usize = 500_000;
 /// Entries between two looks at the job.
 const STRIDE: usize = 512;
 
@@ -43,7 +45,12 @@ pub(super) fn link_target(directory: impl AsFd, name: &CStr) -> Option<DevicePat
 }
 
 fn entries(view: &View, directory: &Opened, query: &DirQuery, names: &dyn Names, job: &Job) -> Result<Vec<FileEntry>> {
-    let found = Found::read(&directory.file, &query.path, job)?;
+    let mut found = Found::read(&directory.file, &query.path, job)?;
+    let count = found.places.len();
+    if count > ENTRIES {
+        job.warn(format!("{} holds {count} entries, the first {ENTRIES} are listed: findfile narrows it", query.path));
+        found.places.truncate(ENTRIES);
+    }
     job.expect(Unit::Entries, found.places.len() as u64);
     let listing = Listing {
         directory: &directory.file,

@@ -18,7 +18,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 const THREADS: usize = 8;
 /// A pattern longer than this matches no name.
@@ -27,16 +27,28 @@ const PATTERN: usize = 1_024;
 const HITS: u64 = 250_000;
 /// Directories that a warning names.
 const NAMED: usize = 5;
+/// Bytes of path below one anchor, before the next is set.
+const STAGE: usize = 1_000;
+/// Anchors at a time; a tree that needs more is walked all the same, only slower.
+const ANCHORS: usize = 64;
+/// Bytes of path that a walk goes down. What lies deeper counts as unreadable.
+const DEPTH: usize = 32 * 1_024;
 /// Entries between two looks at the job.
 const STRIDE: u64 = 1_024;
 
 /// Every entry below the directory whose name and facts fit, ordered by path. `E_BAD_ARGS` where the glob is none.
 pub fn find(view: &View, query: &FindQuery, names: &dyn Names, job: &Job) -> Result<Vec<FileEntry>> {
     let pattern = Pattern::new(&query.name)?;
+    if query.max_depth == Some(0) {
+        return Err(
+            Error::new(ErrorCode::BadArgs, "max_depth 0 searches nothing").hint("1 is the directory's own entries")
+        );
+    }
     let start = view.open(&query.path, How::Directory)?;
     let walk = Walk::new(view, &start, query, pattern, names, job);
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(THREADS));
-    let queue = Queue::new(threads, Task { path: Vec::new(), depth: 0, mount: start.facts.mount });
+    let queue =
+        Queue::new(threads, Task { path: Vec::new(), anchor: None, above: 0, depth: 0, mount: start.facts.mount });
     let parts: Vec<Result<Vec<FileEntry>>> = std::thread::scope(|scope| {
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(|| walk.work(&queue))).collect();
         let first = walk.work(&queue);
@@ -109,10 +121,25 @@ impl Pattern {
     }
 }
 
+/// A directory that is kept open, so that those deep below it are not opened from the start.
+struct Anchor {
+    directory: Arc<OwnedFd>,
+    open: Arc<AtomicUsize>,
+}
+
+impl Drop for Anchor {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Relaxed);
+    }
+}
+
 /// A directory that waits to be read.
 struct Task {
     /// From the start of the walk; empty for the start itself.
     path: Vec<u8>,
+    /// What it is opened from, and how much of the path lies above that.
+    anchor: Option<Arc<Anchor>>,
+    above: usize,
     /// Of its entries, less one.
     depth: u32,
     /// That it is expected on.
@@ -193,6 +220,7 @@ struct Walk<'a> {
     mounts: Mounts,
     hits: AtomicU64,
     own: AtomicU64,
+    anchors: Arc<AtomicUsize>,
     left_out: Mutex<LeftOut>,
 }
 
@@ -224,6 +252,7 @@ impl<'a> Walk<'a> {
             mounts: Mounts::read(),
             hits: AtomicU64::new(0),
             own: AtomicU64::new(0),
+            anchors: Arc::default(),
             left_out: Mutex::default(),
         }
     }
@@ -254,6 +283,9 @@ impl<'a> Walk<'a> {
     ) -> Result<()> {
         let Some((directory, mount)) = self.enter(task) else { return Ok(()) };
         let skipped = self.mounts.left_out_in(&join(&self.start.host_path, &task.path));
+        let shown = self.shown(&task.path);
+        let directory = Arc::new(directory);
+        let (anchor, above) = self.anchor(task, &directory);
         let deeper = self.query.max_depth.is_none_or(|max| task.depth + 1 < max);
         let mut seen = 0u64;
         let mut entries = RawDir::new(&directory, buffer);
@@ -271,12 +303,16 @@ impl<'a> Walk<'a> {
                 self.job.check()?;
             }
             if self.pattern.matches(name) {
-                hits.extend(self.hit(task, &directory, &entry));
+                hits.extend(self.hit(&shown, &directory, &entry));
             }
             if deeper && self.is_directory(&directory, &entry) {
                 match skipped.iter().find(|(point, _)| point == name) {
                     Some((_, kind)) => self.skip(&join(&task.path, name), kind.clone()),
-                    None => tasks.push(Task { path: join(&task.path, name), depth: task.depth + 1, mount }),
+                    None if task.path.len() + name.len() > DEPTH => self.unreadable(&task.path),
+                    None => {
+                        let (path, anchor) = (join(&task.path, name), anchor.clone());
+                        tasks.push(Task { path, anchor, above, depth: task.depth + 1, mount });
+                    }
                 }
             }
         }
@@ -284,9 +320,23 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
+    /// What the directories below this one are opened from.
+    fn anchor(&self, task: &Task, directory: &Arc<OwnedFd>) -> (Option<Arc<Anchor>>, usize) {
+        if task.path.len() - task.above < STAGE {
+            return (task.anchor.clone(), task.above);
+        }
+        if self.anchors.fetch_add(1, Relaxed) >= ANCHORS {
+            self.anchors.fetch_sub(1, Relaxed);
+            return (task.anchor.clone(), task.above);
+        }
+        let anchor = Anchor { directory: Arc::clone(directory), open: Arc::clone(&self.anchors) };
+        (Some(Arc::new(anchor)), task.path.len() + 1)
+    }
+
     /// Opens a directory and looks where it led; `None` where it is to be left out.
     fn enter(&self, task: &Task) -> Option<(OwnedFd, Option<u64>)> {
-        let directory = match open_below(&self.start.file, &task.path) {
+        let from = task.anchor.as_ref().map_or(self.start.file.as_fd(), |anchor| anchor.directory.as_fd());
+        let directory = match open_below(from, task.path.get(task.above..).unwrap_or_default()) {
             Ok(directory) => directory,
             // Gone or something else since its name was read.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return None,
@@ -335,9 +385,9 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn hit(&self, task: &Task, directory: &OwnedFd, entry: &RawDirEntry<'_>) -> Option<FileEntry> {
+    fn hit(&self, shown: &DevicePath, directory: &OwnedFd, entry: &RawDirEntry<'_>) -> Option<FileEntry> {
         let name = entry.file_name();
-        let path = self.shown(&join(&task.path, name.to_bytes()));
+        let path = DevicePath::new(join(shown.as_bytes(), name.to_bytes()));
         let row = match Facts::of_entry(directory, name) {
             Ok(facts) if self.set.holds(facts.identity) => {
                 // An own directory is counted when the walk comes to it.
@@ -637,6 +687,13 @@ mod tests {
         job.cancel();
         let result = find(&host(&tree), &query(device_path(tree.root()), "*"), &Numbers, &job);
         assert_eq!(result.err().unwrap().code, ErrorCode::Cancelled);
+    }
+
+    #[test]
+    fn a_depth_of_nothing_is_refused() {
+        let tree = TempTree::new();
+        let query = FindQuery { max_depth: Some(0), ..query(device_path(tree.root()), "*") };
+        assert_eq!(find(&host(&tree), &query, &Numbers, &Job::default()).err().unwrap().code, ErrorCode::BadArgs);
     }
 
     #[test]

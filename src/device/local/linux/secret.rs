@@ -1,5 +1,5 @@
-//! The secret list: files whose content a person must agree to show. By place, by identity with the well-known ones
-//! (a hard link to `/etc/shadow` is `/etc/shadow`), and by what the bytes themselves say.
+//! The secret list: files whose content a person must agree to show. By place, and by identity with the well-known
+//! ones: a hard link to `/etc/shadow` is `/etc/shadow`. What the bytes themselves say, the evidence store looks at.
 //!
 //! Invariant: it errs towards secret. It decides what is shown, never what is collected.
 

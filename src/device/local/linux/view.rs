@@ -4,7 +4,7 @@
 //! device ever blocks), and the guard's own things are refused on the handle.
 
 use super::facts::Facts;
-use super::own::{OwnThings, handle_path, self_target};
+use super::own::{OwnThings, handle_path, is_below, self_target};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{DevicePath, FileIdentity};
 use crate::shape::Untrusted;
@@ -190,7 +190,10 @@ impl View {
             host_path = named.to_vec();
             deleted = true;
         }
-        let inside = host_path.strip_prefix(&self.prefix[..]).unwrap_or(path.as_bytes());
+        let inside = match host_path.strip_prefix(&self.prefix[..]) {
+            Some(inside) if is_below(&host_path, &self.prefix) => inside,
+            _ => path.as_bytes(),
+        };
         let real_path = DevicePath::new(if inside.is_empty() { b"/" } else { inside });
         Ok(Opened { file: handle.into(), facts, real_path, deleted, host_path })
     }
@@ -233,11 +236,17 @@ impl View {
 
     fn explain_loop(&self, path: &DevicePath) -> Error {
         let own = ProcessLink::in_path(path).is_some_and(|link| link.is_own(&self.own));
-        // Followed without restriction, a loop is still one; a link of procfs leads somewhere.
-        let open =
-            |flags| rustix::fs::openat(CWD, path.as_bytes(), OFlags::PATH | OFlags::CLOEXEC | flags, Mode::empty());
-        if own || (self.live && !matches!(open(OFlags::empty()), Err(Errno::LOOP))) {
+        if own {
             return self_target(path);
+        }
+        // Followed without restriction, a loop is still one; a link of procfs leads somewhere.
+        let open = || rustix::fs::openat(&self.root, path.as_bytes(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        if self.live && !matches!(open(), Err(Errno::LOOP)) {
+            return Error::new(
+                ErrorCode::SelfTarget,
+                format!("{path} leads through a process's links in procfs, which may be this program's own"),
+            )
+            .hint("dir shows where a link points: name /proc/PID/… itself");
         }
         let reason =
             if self.live { "its links lead in a circle" } else { "its links lead in a circle or through procfs" };
@@ -654,6 +663,53 @@ pub(super) mod tests {
             }
         }
         assert_eq!(code(image(&tree, ".").open(&text("/hard"), How::File)), ErrorCode::SelfTarget);
+    }
+
+    /// Bind mounts need a mount namespace of their own: this test runs itself again in one, where the system gives one.
+    #[test]
+    fn own_state_is_refused_under_a_bind_mount() {
+        const INSIDE: &str = "LIVE_RESPONSE_TEST_TREE";
+        if let Some(root) = std::env::var_os(INSIDE) {
+            return check_bind_mounts(Path::new(&root));
+        }
+        let tree = TempTree::new();
+        std::fs::create_dir_all(tree.path("home/guard")).unwrap();
+        std::fs::create_dir(tree.path("bound")).unwrap();
+        std::fs::create_dir(tree.path("proc")).unwrap();
+        std::fs::write(tree.path("home/guard/secret"), "canary").unwrap();
+        std::fs::write(tree.path("bound-file"), "").unwrap();
+        let root = rustix::process::geteuid().is_root();
+        let unshare = |script: &str| {
+            let mut command = Command::new("unshare");
+            command.arg(if root { "-m" } else { "-rm" }).args(["sh", "-c", script]);
+            command.args([tree.root().as_os_str(), std::env::current_exe().unwrap().as_os_str()]);
+            command.env(INSIDE, tree.root());
+            command
+        };
+        let mount = "cd \"$0\" && mount --bind home bound && mount --bind home/guard/secret bound-file && mount --bind /proc proc";
+        if !unshare(mount).output().is_ok_and(|o| o.status.success()) {
+            return;
+        }
+        let name = "device::local::linux::view::tests::own_state_is_refused_under_a_bind_mount";
+        let output = unshare(&format!("{mount} && exec \"$1\" --exact {name} --nocapture")).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+
+    fn check_bind_mounts(root: &Path) {
+        let own = Arc::new(OwnThings::new(root.join("home"), vec![]));
+        let view = View::host(Arc::clone(&own)).unwrap();
+        for path in ["bound", "bound/guard/secret", "bound-file", "proc/self/environ", "proc/self/exe"] {
+            assert_eq!(code(view.open(&device_path(&root.join(path)), How::Handle)), ErrorCode::SelfTarget, "{path}");
+        }
+        let image = View::image(root, own).unwrap();
+        for path in ["/bound/guard/secret", "/bound-file", "/proc/self/environ"] {
+            assert_eq!(code(image.open(&text(path), How::File)), ErrorCode::SelfTarget, "image {path}");
+        }
+        let job = crate::model::Job::default();
+        let query = crate::model::DirQuery { path: device_path(root), full_path: false };
+        let rows = super::super::dir::list(&view, &query, &Numbers, &job).unwrap();
+        assert_eq!(rows.iter().map(|r| r.name.clone()).collect::<Vec<_>>(), [text("proc")]);
+        assert_eq!(job.take_warnings(), ["3 entries of this program's own state left out"]);
     }
 
     #[test]
