@@ -34,14 +34,18 @@ pub fn list(_: &ConnectionQuery, users: &Users, job: &Job) -> Result<Vec<Connect
 /// The own namespace on this thread, and at the same time the others on one that ends with it.
 fn all_sockets(proc: &Proc, pids: &[u32], job: &Job) -> Result<(Vec<Socket>, Vec<Namespace>)> {
     let (own, others) = thread::scope(|scope| {
-        let others = scope.spawn(|| {
+        let others = thread::Builder::new().spawn_scoped(scope, || {
             let namespaces = discover(proc, pids, job)?;
             let (sockets, access) = enter_and_read(proc, &namespaces, job)?;
             Ok((namespaces, sockets, access))
         });
         let mut sockets = Vec::new();
         let own = own_sockets(proc, 0, &mut sockets, job).map(|read| read.map(|()| sockets));
-        (own, others.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        let others = match others {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(e) => Err(Error::io("no thread can be started to look into other network namespaces", e)),
+        };
+        (own, others)
     });
     let mut sockets = own?.map_err(|e| Error::io("the host's sockets cannot be read", e.into()))?;
     let (namespaces, theirs, access) = others?;

@@ -2,7 +2,7 @@
 //!
 //! Invariant: of several processes that share a socket it is the one with the lowest pid, whatever the threads did.
 
-use super::proc::{Proc, number};
+use super::proc::{Proc, failed, is_gone, number};
 use super::workers::{on_threads, threads};
 use crate::error::Result;
 use crate::model::Job;
@@ -67,8 +67,8 @@ impl Owners {
                 self.hidden.fetch_add(u64::from(has_descriptors(proc, pid)), Relaxed);
                 return Ok(());
             }
-            // It has ended.
-            Err(_) => return Ok(()),
+            Err(e) if is_gone(e) => return Ok(()),
+            Err(e) => return Err(failed(pid, e)),
         };
         let mut buffer = [MaybeUninit::uninit(); 32 << 10];
         let mut entries = RawDir::new(&directory, &mut buffer);

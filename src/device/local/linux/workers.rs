@@ -29,7 +29,9 @@ pub fn for_chunks<T: Sync, R: Send>(
 /// Runs the same work on `count` threads, this one among them, and puts together what they made.
 pub fn on_threads<R: Send>(count: usize, run: impl Fn() -> Result<Vec<R>> + Sync) -> Result<Vec<R>> {
     thread::scope(|scope| {
-        let others: Vec<_> = (1..count).map(|_| scope.spawn(&run)).collect();
+        // Where no more threads can be started, those that are there do the work.
+        let start = || thread::Builder::new().spawn_scoped(scope, &run).ok();
+        let others: Vec<_> = (1..count).map_while(|_| start()).collect();
         let mut made = run();
         for other in others {
             let theirs = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
