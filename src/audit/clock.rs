@@ -4,7 +4,7 @@ use crate::model::Timestamp;
 use std::sync::OnceLock;
 
 /// A point in time by both clocks.
-#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Moment {
     pub wall_ms: i64,
     /// Milliseconds since boot, sleep included (`CLOCK_BOOTTIME`).

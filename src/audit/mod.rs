@@ -35,3 +35,6 @@ fn broken(dir: &Path, why: &str) -> Error {
     Error::new(ErrorCode::AuditUnavailable, format!("the audit log in {} is broken: {why}", dir.display()))
         .hint("look with `live-response audit verify`; keep the log as evidence and start with a new home")
 }
+
+#[cfg(test)]
+mod tests;

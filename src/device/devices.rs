@@ -87,7 +87,7 @@ impl Devices {
 mod tests {
     use super::*;
     use crate::config::Limits;
-    use crate::guard::Approved;
+    use crate::guard::approved_for_test;
     use crate::model::{
         Answer, ArrivalQuery, Ask, ConnectionQuery, DeviceId, DirQuery, End, EntityKind, FileQuery, Job, Outcome,
         ProcessQuery, Query, RemediatedQuery, ServiceQuery, Verified, Wish,
@@ -112,7 +112,7 @@ mod tests {
 
     async fn remediate(device: &dyn Device, wish: Wish, job: &Arc<Job>) -> Outcome {
         let steps = device.resolve(&wish, job).await.unwrap();
-        device.apply(Approved::for_test(device.id(), steps), job).await
+        device.apply(approved_for_test(device.id(), steps), job).await
     }
 
     fn of_file(path: &Path) -> Wish {
@@ -177,7 +177,7 @@ mod tests {
         let local = devices(&home, Vec::new()).open("local").unwrap();
         std::fs::write(dir.join("file"), "x").unwrap();
         let steps = local.resolve(&of_file(&dir.join("file")), &job).await.unwrap();
-        let outcome = local.apply(Approved::for_test(&DeviceId::new("image:/x"), steps), &job).await;
+        let outcome = local.apply(approved_for_test(&DeviceId::new("image:/x"), steps), &job).await;
         assert!(matches!(&outcome.end, End::Failed { code, .. } if code == "E_DIGEST_MISMATCH"));
         assert!(dir.join("file").exists());
     }
@@ -199,7 +199,7 @@ mod tests {
         unsupported(image.supports(&of_file(&dir.join("file"))).unwrap_err());
         unsupported(image.resolve(&of_file(&dir.join("file")), &job).await.err().unwrap());
         let steps = local.resolve(&of_file(&dir.join("file")), &job).await.unwrap();
-        assert!(matches!(image.apply(Approved::for_test(image.id(), steps), &job).await.end, End::Failed { .. }));
+        assert!(matches!(image.apply(approved_for_test(image.id(), steps), &job).await.end, End::Failed { .. }));
         assert!(dir.join("file").exists());
     }
 

@@ -4,128 +4,201 @@
 //! state is folded from the log. `Approved` has no other maker than [`Guard::consume`], is neither cloned nor read
 //! from anywhere, and is used up by running it.
 
-use crate::error::{Error, ErrorCode, Result};
-use crate::model::{CommandId, DeviceId, Disclosure, Outcome, RequestId, SessionId, Sha256, Step, Timestamp, Verified};
-use crate::principal::{Principal, Role, Transport};
-
-/// A plan that a person approved, once, for one device.
-#[must_use = "an approval that is not run is lost"]
-pub struct Approved {
-    request: RequestId,
-    device: DeviceId,
-    steps: Vec<Step>,
-}
-
-/// One step of an approved plan: the key that every function with an effect takes.
-#[must_use = "an order is the only permission for its effect"]
-pub struct Order {
-    step: Step,
-    request: RequestId,
-}
-
-impl Approved {
-    pub fn device(&self) -> &DeviceId {
-        &self.device
-    }
-
-    pub fn request(&self) -> &RequestId {
-        &self.request
-    }
-
-    /// The orders, in the order that the person saw; only for the device that they were approved for.
-    pub fn orders(self, on: &DeviceId) -> Result<impl Iterator<Item = Order> + Send + use<>> {
-        if *on != self.device {
-            return Err(Error::new(
-                ErrorCode::DigestMismatch,
-                format!("the plan was approved for {}, not for {on}", self.device),
-            ));
-        }
-        let request = self.request;
-        Ok(self.steps.into_iter().map(move |step| Order { step, request: request.clone() }))
-    }
-}
-
-impl Order {
-    pub fn step(&self) -> &Step {
-        &self.step
-    }
-
-    pub fn request(&self) -> &RequestId {
-        &self.request
-    }
-}
-
-/// What is asked, before it is resolved: equal intents share one pending request.
-#[derive(Clone, Debug)]
-pub struct Intent {
-    pub by: Principal,
-    pub transport: Transport,
-    /// What the client says of itself; untrusted, no right follows.
-    pub claimed: Option<String>,
-    pub command_id: CommandId,
-    pub session: Option<SessionId>,
-    pub device: DeviceId,
-    pub device_name: String,
-    /// The canonical command name: `remediate`.
-    pub command: &'static str,
-    /// The typed arguments as JSON, defaults filled in, fields in the struct's order.
-    pub args: String,
-    /// The assistant's own words, unverified, no part of the intent.
-    pub reason: Option<String>,
-}
-
-/// Where a request stands, for a requester: nothing in it helps to approve.
-#[derive(Clone, Debug)]
-pub struct RequestView {
-    pub id: RequestId,
-    pub command_id: CommandId,
-    pub command: String,
-    pub device: DeviceId,
-    pub device_name: String,
-    pub session: Option<SessionId>,
-    pub by: Principal,
-    pub created: Timestamp,
-    pub expires: Timestamp,
-    pub phase: Phase,
-    /// A short word that the person sees too, to match the request on the screen with the one in the chat.
-    pub match_code: String,
-    /// Set when this call joined a request that was pending already.
-    pub coalesced: bool,
-    /// The slice to read again from the evidence store once a disclosure is done.
-    pub disclosure: Option<Disclosure>,
-    /// When it ended, where it did.
-    pub ended: Option<Timestamp>,
-}
-
-/// The life cycle. Terminal phases never change.
-#[derive(Clone, Debug)]
-pub enum Phase {
-    Pending,
-    Approved,
-    Consuming,
-    Done(Outcome),
-    /// A person's no.
-    Denied,
-    Expired,
-    Cancelled,
-    Revoked,
-    /// The code says why: `E_POLICY_CHANGED`, `E_SESSION_MISMATCH`, …
-    Invalidated(ErrorCode),
-    Unknown,
-}
-
-/// What [`Guard::admit`] found.
-pub enum Admission {
-    /// Resolve it and [`Guard::submit`] it.
-    Go,
-    /// An equal intent of the same principal is pending: this is it.
-    Pending(RequestView),
-}
+mod approved;
+mod digest;
+mod execute;
+mod factors;
+mod ledger;
+mod people;
+mod plan;
+mod policy;
+mod policy_file;
+mod prompt;
+mod request;
+mod state;
+mod step;
+mod submit;
+mod votes;
 
 #[cfg(test)]
-impl Approved {
-    /// For tests of what an approval sets off; nothing but `Guard::consume` makes one otherwise.
-    pub(crate) fn for_test(device: &DeviceId, steps: Vec<Step>) -> Approved {
-        Approved { request: RequestId::mint(), device: device.clone(), steps }
+pub(crate) use approved::approved_for_test;
+pub use approved::{Approved, Order};
+pub use execute::Execution;
+pub use people::{Enrolled, Enrolment};
+pub use policy::{Level, Tier};
+pub use prompt::Prompt;
+pub use request::{Admission, Asked, Intent, Phase, RequestView};
+pub use votes::{Ballot, Voted};
+
+use crate::audit::{Log, Moment};
+use crate::config::Config;
+use crate::error::{Error, ErrorCode, Result};
+use crate::model::{CommandId, DeviceId, RequestId, Sha256};
+use crate::principal::{Principal, Role};
+use ledger::unknown;
+use policy::Policy;
+use policy_file::Loaded;
+use state::{Entry, Folded, State, lock};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+/// How long `requests` tells of one that has ended.
+const LISTED_MS: u64 = 3600 * 1000;
+
+/// The guard of one home. One to a log and a process; cheap to make, opens nothing.
+pub struct Guard {
+    log: Arc<Log>,
+    state: Arc<Mutex<State>>,
+    /// `guard/` of the home: enrolments and running marks.
+    dir: PathBuf,
+    policy: Option<PathBuf>,
+    shared: bool,
+    account: Principal,
+    told_mode: AtomicBool,
+    /// When this process showed which rendering first.
+    shown: Mutex<HashMap<(RequestId, Sha256), Moment>>,
+}
+
+/// Facts of a policy, for `policy check`.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct PolicyFacts {
+    /// `builtin` or `file`.
+    pub source: &'static str,
+    pub file: Option<PathBuf>,
+    pub sha256: Sha256,
+    pub pending_ttl_s: u64,
+    pub exec_window_s: u64,
+    pub min_view_s: u64,
+}
+
+impl Guard {
+    /// Opens nothing. `log` follows this guard's state from now on.
+    pub fn new(config: &Config, log: Arc<Log>) -> Guard {
+        let state = Arc::new(Mutex::new(State::default()));
+        log.attach(Box::new(Folded(state.clone())));
+        Guard {
+            log,
+            state,
+            dir: config.home.join("guard"),
+            policy: config.policy.clone(),
+            shared: config.allow_shared_account,
+            account: Principal::own(),
+            told_mode: AtomicBool::new(false),
+            shown: Mutex::default(),
+        }
+    }
+
+    /// The policy's facts, or why it does not load.
+    pub fn policy(&self) -> Result<PolicyFacts> {
+        let policy = self.policy_now()?;
+        Ok(PolicyFacts {
+            source: policy.source,
+            file: self.policy.clone(),
+            sha256: policy.sha256.clone(),
+            pending_ttl_s: policy.defaults.pending_ttl_s,
+            exec_window_s: policy.defaults.exec_window_s,
+            min_view_s: policy.defaults.min_view_s,
+        })
+    }
+
+    fn policy_now(&self) -> Result<Arc<Policy>> {
+        match policy_file::load(self.policy.as_ref()) {
+            Loaded::Good(policy) => Ok(policy),
+            Loaded::Bad { rejected, .. } => {
+                let told = Error::new(ErrorCode::PolicyInvalid, rejected.error.message.clone());
+                Err(told.hint(rejected.error.hint.clone().unwrap_or_default()))
+            }
+        }
+    }
+
+    /// What an account may on a device. A policy that does not load takes no role away: gated
+    /// commands meet it later and say what is wrong with it.
+    pub fn role(&self, by: &Principal, device: &DeviceId) -> Result<Role> {
+        match self.policy_now() {
+            Ok(policy) => policy.role(by, device),
+            Err(_) => Ok(Role::Advanced),
+        }
+    }
+
+    /// A device's group and tier, where the policy knows it.
+    pub fn place(&self, device: &DeviceId) -> (Option<String>, Option<String>) {
+        match self.policy_now().ok().as_ref().and_then(|p| p.place(device)) {
+            Some((group, tier)) => (Some(group.to_owned()), Some(tier.as_str().to_owned())),
+            None => (None, None),
+        }
+    }
+
+    /// Whether showing content of a device's files to the model asks a person first: the secret list everywhere, and
+    /// everything on T1 and T0.
+    pub fn must_ask(&self, device: &DeviceId, secret: Option<&str>) -> bool {
+        if secret.is_some() {
+            return true;
+        }
+        match self.policy_now() {
+            Ok(policy) => policy.place(device).is_some_and(|(_, tier)| tier <= Tier::T1),
+            Err(_) => true,
+        }
+    }
+
+    /// The account's own request; an unknown one and a foreign one are the same `E_SCOPE`.
+    pub fn request(&self, id: &RequestId, by: &Principal) -> Result<RequestView> {
+        self.current(|state, now| state.entry(id).filter(|e| e.by == *by).map(|e| e.view(now)))?
+            .ok_or_else(|| unknown(id))
+    }
+
+    /// The request that a call made or joined.
+    pub fn by_command(&self, id: &CommandId, by: &Principal) -> Result<Option<RequestView>> {
+        self.current(|state, now| {
+            let own = |e: &&Entry| e.by == *by && (e.command_id == *id || e.joined.contains(id));
+            state.requests.iter().rev().find(own).map(|e| {
+                let coalesced = e.command_id != *id;
+                RequestView { command_id: id.clone(), coalesced, ..e.view(now) }
+            })
+        })
+    }
+
+    /// Live requests and those that ended within the hour, oldest first; of one account or of all.
+    pub fn requests(&self, by: Option<&Principal>) -> Result<Vec<RequestView>> {
+        self.current(|state, now| {
+            let recent = |e: &&Entry| {
+                by.is_none_or(|by| e.by == *by)
+                    && e.ended.as_ref().is_none_or(|ended| now.since_ms(ended) < LISTED_MS)
+            };
+            state.requests.iter().filter(recent).map(|e| e.view(now)).collect()
+        })
+    }
+
+    /// For the approver's side: requests of all accounts, pending first, then the newest.
+    pub fn list(&self) -> Result<Vec<RequestView>> {
+        let mut all = self.requests(None)?;
+        all.reverse();
+        all.sort_by_key(|r| !matches!(r.phase, Phase::Pending));
+        Ok(all)
+    }
+
+    /// Whether the log holds records that this process has not seen. Cheap.
+    pub fn changed(&self) -> bool {
+        self.log.changed()
+    }
+
+    /// Looks at the state as it is now. What time or a dead executor has done meanwhile is put on record first.
+    fn current<T>(&self, look: impl Fn(&State, &Moment) -> T) -> Result<T> {
+        self.log.follow()?;
+        let now = self.log.now();
+        let stale = {
+            let state = lock(&self.state);
+            state.requests.iter().any(|e| self.is_stale(e, &now))
+        };
+        // A log that cannot be written leaves the view right: it says expired by itself.
+        if stale && self.settle().is_ok() {
+            return Ok(look(&lock(&self.state), &self.log.now()));
+        }
+        Ok(look(&lock(&self.state), &now))
+    }
+
+    fn is_stale(&self, entry: &Entry, now: &Moment) -> bool {
+        entry.life.is_due(now) || (entry.life.stage == step::Stage::Consuming && !self.is_running(&entry.id))
     }
 }

@@ -3,7 +3,7 @@
 use super::place::{Place, identity, links, size};
 use super::*;
 use crate::device::local::linux::proc;
-use crate::guard::Approved;
+use crate::guard::approved_for_test;
 use crate::model::{DeviceId, DevicePath, FileTarget, RemediatedQuery, Sha256, Timestamp, UndoId};
 use crate::private::scratch::Scratch;
 use std::os::unix::ffi::OsStrExt;
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 fn apply(home: &Path, steps: Vec<Step>) -> Outcome {
     let device = DeviceId::new("local");
-    let orders = Approved::for_test(&device, steps).orders(&device).unwrap();
+    let orders = approved_for_test(&device, steps).orders(&device).unwrap();
     carry_out(orders, &Quarantine::new(home), &Job::default())
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::device::local::linux::effect;
 use crate::device::local::linux::own::OwnThings;
 use crate::device::local::linux::users::Users;
-use crate::guard::Approved;
+use crate::guard::approved_for_test;
 use crate::model::{DeviceId, End, Outcome, RemediatedQuery, Sha256, Verified};
 use crate::private::scratch::Scratch;
 use std::os::unix::ffi::OsStrExt;
@@ -59,7 +59,7 @@ impl Case {
 
     fn apply(&self, steps: Vec<Step>) -> Outcome {
         let device = DeviceId::new("local");
-        let orders = Approved::for_test(&device, steps).orders(&device).unwrap();
+        let orders = approved_for_test(&device, steps).orders(&device).unwrap();
         effect::carry_out(orders, &self.quarantine, &self.job)
     }
 

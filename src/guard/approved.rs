@@ -1,0 +1,64 @@
+//! The key to every effect: a plan that a person approved, and its orders.
+//!
+//! Invariant: no maker but [`Guard::consume`](super::Guard::consume); neither cloned, read nor written; used up by
+//! running it.
+
+use crate::error::{Error, ErrorCode, Result};
+use crate::model::{DeviceId, RequestId, Step};
+
+/// A plan that a person approved, once, for one device.
+#[must_use = "an approval that is not run is lost"]
+pub struct Approved {
+    request: RequestId,
+    device: DeviceId,
+    steps: Vec<Step>,
+}
+
+/// One step of an approved plan: the key that every function with an effect takes.
+#[must_use = "an order is the only permission for its effect"]
+pub struct Order {
+    step: Step,
+    request: RequestId,
+}
+
+impl Approved {
+    pub(super) fn consumed(request: RequestId, device: DeviceId, steps: Vec<Step>) -> Self {
+        Approved { request, device, steps }
+    }
+
+    pub fn device(&self) -> &DeviceId {
+        &self.device
+    }
+
+    pub fn request(&self) -> &RequestId {
+        &self.request
+    }
+
+    /// The orders, in the order that the person saw; only for the device that they were approved for.
+    pub fn orders(self, on: &DeviceId) -> Result<impl Iterator<Item = Order> + Send + use<>> {
+        if *on != self.device {
+            return Err(Error::new(
+                ErrorCode::DigestMismatch,
+                format!("the plan was approved for {}, not for {on}", self.device),
+            ));
+        }
+        let request = self.request;
+        Ok(self.steps.into_iter().map(move |step| Order { step, request: request.clone() }))
+    }
+}
+
+impl Order {
+    pub fn step(&self) -> &Step {
+        &self.step
+    }
+
+    pub fn request(&self) -> &RequestId {
+        &self.request
+    }
+}
+
+/// For tests of effects, which need an approval and no person.
+#[cfg(test)]
+pub(crate) fn approved_for_test(device: &DeviceId, steps: Vec<Step>) -> Approved {
+    Approved::consumed(RequestId::mint(), device.clone(), steps)
+}

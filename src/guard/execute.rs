@@ -1,0 +1,173 @@
+//! From the last vote to the outcome: consumed once, carried out once, never sent again.
+//!
+//! Invariants: `exec.consumed` is on disk before an [`Approved`] exists, `exec.started` before the first effect. Who
+//! carries it out holds a lock on `guard/running/<id>`: a lock that is free tells every process that it died.
+
+use super::approved::Approved;
+use super::ledger::{over, unknown};
+use super::state::{Entry, Finished};
+use super::step::{Event, Stage, step};
+use super::{Guard, RequestView, digest, plan};
+use crate::error::{Error, ErrorCode, Result};
+use crate::model::{End, Outcome, RequestId};
+use crate::private;
+use rustix::fs::FlockOperation;
+use serde::Serialize;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// The mark of an executor that lives. Dropped without [`Guard::finished`], the outcome is unknown for ever.
+#[must_use = "an execution that is not finished has an unknown outcome"]
+pub struct Execution {
+    id: RequestId,
+    path: PathBuf,
+    /// Holds the lock while this lives.
+    lock: File,
+}
+
+impl Execution {
+    pub fn request(&self) -> &RequestId {
+        &self.id
+    }
+
+    /// Takes the mark; `E_CONSUMED` where somebody holds it.
+    fn mark(dir: &Path, id: &RequestId) -> Result<Self> {
+        let running = dir.join("running");
+        private::dir(&running)?;
+        let path = running.join(id.as_str());
+        loop {
+            let lock = private::open_or_create(&path)?;
+            match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    return Err(Error::new(ErrorCode::Consumed, format!("request {id} is being carried out"))
+                        .hint("read its outcome with `status` or `fg`"));
+                }
+                Err(e) => return Err(Error::new(ErrorCode::StoreUnavailable, format!("{}: {e}", path.display()))),
+            }
+            // Whoever held it before may have taken the name away: a mark without a name marks nothing.
+            if rustix::fs::fstat(&lock).is_ok_and(|s| s.st_nlink > 0) {
+                return Ok(Execution { id: id.clone(), path, lock });
+            }
+        }
+    }
+
+    /// Takes the mark away, while its lock is held.
+    fn unmark(self) {
+        if let Err(e) = private::remove(&self.path) {
+            tracing::warn!(code = %e.code, "a running mark stays behind");
+        }
+        drop(self.lock);
+    }
+}
+
+#[derive(Serialize)]
+struct Consumed<'a> {
+    steps: usize,
+    people: &'a [String],
+    pid: u32,
+}
+
+impl Guard {
+    /// Turns an approved request into the one [`Approved`] that there will ever be. Everything is checked again.
+    pub fn consume(&self, id: &RequestId) -> Result<(Approved, Execution)> {
+        let ready = self.current(|state, _| {
+            let entry = state.entry(id).ok_or_else(|| unknown(id))?;
+            if entry.life.stage == Stage::Approved { Ok(()) } else { Err(over(entry, entry.life.refusal())) }
+        })?;
+        ready?;
+        let execution = Execution::mark(&self.dir, id)?;
+        let approved = self.turn(|turn| {
+            let state = turn.state;
+            let entry = state.entry(id).ok_or_else(|| unknown(id))?;
+            turn.look(entry)?;
+            let (_, events) = step(&entry.life, Event::Consume, turn.now).map_err(|code| over(entry, code))?;
+            turn.not_halted()?;
+            let policy = turn.policy()?;
+            let (plan, bytes) = entry.read_plan()?;
+            let same = digest::plan(bytes) == entry.digest
+                && (plan.v, plan.schema_version) == (plan::VERSION, plan::SCHEMA)
+                && plan.instance == state.instance
+                && plan.request_id == entry.id;
+            if !same {
+                return Err(turn.invalidate(entry, ErrorCode::DigestMismatch, "plan"));
+            }
+            let entitled = |p: &&String| {
+                state.approvers.contains_key(*p) && policy.is_entitled(p, &entry.device.group, entry.device.tier)
+            };
+            if (entry.yes.iter().filter(entitled).count() as u64) < u64::from(plan.required.votes) {
+                return Err(turn.invalidate(entry, ErrorCode::ApproverNotEntitled, "entitlement"));
+            }
+            for event in events {
+                let told = Consumed { steps: plan.steps.len(), people: &entry.yes, pid: std::process::id() };
+                let record = turn.about(event, entry).channel("approvals").detail(&told);
+                turn.put(record);
+            }
+            Ok(Approved::consumed(plan.request_id, plan.device.id, plan.steps))
+        });
+        match approved {
+            Ok(approved) => Ok((approved, execution)),
+            Err(e) => {
+                execution.unmark();
+                Err(e)
+            }
+        }
+    }
+
+    /// On record before the first effect.
+    pub fn started(&self, execution: &Execution) -> Result<()> {
+        self.execution(execution, Event::Start, |record| record)
+    }
+
+    /// Records what came of it. Where that cannot be written the outcome is unknown to others, and stays so.
+    pub fn finished(&self, execution: Execution, outcome: &Outcome) -> Result<RequestView> {
+        let (word, code) = word(&outcome.end);
+        let told = Finished { outcome: word.into(), result: outcome.clone() };
+        self.execution(&execution, Event::Finish, |record| {
+            let record = record.detail(&told);
+            match code {
+                Some(code) => record.reason(code),
+                None => record,
+            }
+        })?;
+        let id = execution.id.clone();
+        execution.unmark();
+        self.view_of(&id)
+    }
+
+    fn execution(
+        &self,
+        execution: &Execution,
+        event: Event,
+        tell: impl Fn(crate::audit::Record) -> crate::audit::Record,
+    ) -> Result<()> {
+        self.turn(|turn| {
+            let state = turn.state;
+            let entry: &Entry = state.entry(&execution.id).ok_or_else(|| unknown(&execution.id))?;
+            let (_, events) = step(&entry.life, event, turn.now).map_err(|code| over(entry, code))?;
+            for event in events {
+                let record = tell(turn.about(event, entry));
+                turn.put(record);
+            }
+            Ok(())
+        })
+    }
+
+    /// Whether somebody carries the request out. In doubt yes: an outcome is called unknown only when that is sure.
+    pub(super) fn is_running(&self, id: &RequestId) -> bool {
+        match private::open(&self.dir.join("running").join(id.as_str())) {
+            Ok(None) => false,
+            Ok(Some(file)) => rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).is_err(),
+            Err(_) => true,
+        }
+    }
+}
+
+fn word(end: &End) -> (&'static str, Option<ErrorCode>) {
+    match end {
+        End::Done => ("ok", None),
+        End::Drift { .. } => ("refused_by_precondition", Some(ErrorCode::EntityDrift)),
+        End::Failed { code, .. } => ("failed", Some(ErrorCode::parse(code).unwrap_or(ErrorCode::Internal))),
+        End::Unknown { .. } => ("unknown", Some(ErrorCode::OutcomeUnknown)),
+    }
+}

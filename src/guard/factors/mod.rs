@@ -1,0 +1,3 @@
+//! Factors: what a person has and the assistant has not.
+
+pub(super) mod totp;

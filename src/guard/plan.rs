@@ -1,0 +1,144 @@
+//! The plan: written once, then stored, hashed, shown and run from, never written again.
+//!
+//! Invariant: a struct without maps or floats, every field present; the digest is that of the stored bytes.
+
+use super::policy::{Level, Tier};
+use crate::audit::{Moment, escape};
+use crate::error::{Error, ErrorCode, Result};
+use crate::model::{CommandId, DeviceId, DevicePath, RequestId, SessionId, Sha256, Step, Timestamp};
+use crate::principal::{Principal, Transport};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// Version of the plan's form.
+pub(super) const VERSION: u32 = 1;
+/// Version of the commands' arguments and steps.
+pub(super) const SCHEMA: u32 = 1;
+/// No plan is larger: a person must be able to look through it.
+pub(super) const MAX_BYTES: usize = 256 << 10;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Plan {
+    pub(super) v: u32,
+    pub(super) request_id: RequestId,
+    pub(super) nonce: String,
+    /// Which log it belongs to: a plan of another store is not run.
+    pub(super) instance: String,
+    pub(super) epoch: u64,
+    pub(super) requester: Requester,
+    pub(super) command_id: CommandId,
+    pub(super) session: Option<SessionId>,
+    pub(super) device: Place,
+    pub(super) command: String,
+    pub(super) schema_version: u32,
+    pub(super) args: Box<RawValue>,
+    pub(super) steps: Vec<Step>,
+    pub(super) entities: Vec<Entity>,
+    pub(super) script: Option<Nothing>,
+    pub(super) isolation: Option<Nothing>,
+    pub(super) policy_sha256: Sha256,
+    pub(super) rule_ids: Vec<String>,
+    pub(super) required: Required,
+    pub(super) created_at: Timestamp,
+    pub(super) expires_at: Timestamp,
+    pub(super) ttl_s: u64,
+    pub(super) exec_window_s: u64,
+}
+
+/// Parts of a plan that no step of this build has.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Nothing {}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Requester {
+    pub(super) transport: Transport,
+    pub(super) principal: Principal,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Place {
+    pub(super) id: DeviceId,
+    pub(super) group: String,
+    pub(super) tier: Tier,
+    pub(super) name_at_request: String,
+}
+
+/// What a step is about, by content.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Entity {
+    pub(super) kind: String,
+    pub(super) identity: String,
+    pub(super) sha256: Option<Sha256>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Required {
+    pub(super) level: Level,
+    pub(super) votes: u32,
+    pub(super) groups: Vec<String>,
+}
+
+impl Plan {
+    /// The bytes that are stored, hashed and run from. `E_TOO_LARGE` where nobody could look through it.
+    pub(super) fn write(&self) -> Result<String> {
+        let text = serde_json::to_string(self).map_err(|e| Error::new(ErrorCode::Internal, e.to_string()))?;
+        let text = escape(&text).into_owned();
+        if text.len() > MAX_BYTES {
+            return Err(Error::new(
+                ErrorCode::TooLarge,
+                format!("the plan has {} bytes, at most {MAX_BYTES} can be shown to a person", text.len()),
+            )
+            .hint("ask for fewer entities at once"));
+        }
+        Ok(text)
+    }
+
+    pub(super) fn read(bytes: &str) -> Result<Self, String> {
+        serde_json::from_str(bytes).map_err(|e| format!("plan: {e}"))
+    }
+
+    pub(super) fn is_reversible(&self) -> bool {
+        self.steps.iter().all(Step::is_reversible)
+    }
+
+    pub(super) fn expires(&self, created: &Moment) -> Timestamp {
+        created.timestamp().plus_secs(i64::try_from(self.ttl_s).unwrap_or(0))
+    }
+}
+
+/// Typed arguments as JSON, checked to be one value.
+pub(super) fn args(text: &str) -> Result<Box<RawValue>> {
+    RawValue::from_string(text.to_owned())
+        .map_err(|e| Error::new(ErrorCode::Internal, format!("arguments are no JSON: {e}")))
+}
+
+pub(super) fn entity(step: &Step) -> Entity {
+    let of = |kind: &str, identity: String, sha256: Option<&Sha256>| Entity {
+        kind: kind.into(),
+        identity,
+        sha256: sha256.cloned(),
+    };
+    match step {
+        Step::Quarantine { file } => of("file", file.identity.to_string(), Some(&file.sha256)),
+        Step::Stop { process, .. } => {
+            of("process", format!("{}@{}", process.pid, process.start_ticks), Some(&process.image_sha256))
+        }
+        Step::Restore { undo_id, sha256, .. } => of("undo", undo_id.to_string(), Some(sha256)),
+        Step::Disclose { slice } => of("evidence", format!("{}+{}", slice.offset, slice.length), Some(&slice.sha256)),
+    }
+}
+
+/// The paths that a step names.
+pub(super) fn paths(step: &Step) -> Vec<&DevicePath> {
+    match step {
+        Step::Quarantine { file } => vec![&file.path],
+        Step::Stop { process, .. } => process.image.iter().collect(),
+        Step::Restore { path, .. } => vec![path],
+        Step::Disclose { .. } => Vec::new(),
+    }
+}

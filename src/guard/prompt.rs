@@ -1,0 +1,291 @@
+//! What a person sees: the guard's own rendering of the stored plan, complete, with nothing invisible.
+//!
+//! Invariants: rendered from the stored bytes alone; never cut; the only bytes below 0x20 are the line feeds between
+//! lines; the assistant's words stand apart, on one line, marked as unverified.
+
+use super::Guard;
+use super::digest;
+use super::ledger::unknown;
+use super::plan::{Plan, paths};
+use super::state::{Entry, PromptShown, State};
+use super::step::Stage;
+use crate::error::Result;
+use crate::model::{FileTarget, ProcessTarget, RequestId, Sha256, Step, Timestamp};
+use crate::shape::{clean, is_plain};
+use std::fmt::Write;
+use std::time::Duration;
+
+const REASON_CHARS: usize = 200;
+const MAX_REMEMBERED: usize = 4096;
+
+/// A plan as it is put before a person.
+#[derive(Clone, Debug)]
+pub struct Prompt {
+    pub id: RequestId,
+    /// To print as it is. Files have the absolute path and the whole SHA-256 each unbroken on one line.
+    pub text: String,
+    pub digest: Sha256,
+    /// Of `text`: a vote names it.
+    pub preview_sha256: Sha256,
+    /// The device's name, to be typed, where a step cannot be undone.
+    pub check: Option<String>,
+    /// The assurance that a vote needs: `L`, …
+    pub level: &'static str,
+    pub votes: u32,
+    pub needed: u32,
+    pub expires: Timestamp,
+    /// A vote that comes sooner is refused.
+    pub min_view: Duration,
+    /// Whether it waits for a vote.
+    pub pending: bool,
+    /// What deserves a second look: `packaged`, `links`, `direction_control`, `escaped`.
+    pub flags: Vec<&'static str>,
+}
+
+impl Guard {
+    /// Renders a request and, while it is pending, puts on record that it was shown.
+    pub fn show(&self, id: &RequestId) -> Result<Prompt> {
+        let min_view_s = self.policy_now().map(|p| p.defaults.min_view_s).unwrap_or(2);
+        // What has ended is shown without a record, also where the log cannot be written.
+        if !self.current(|state, now| state.entry(id).map(|e| e.is_pending(now)))?.ok_or_else(|| unknown(id))? {
+            return self.current(|state, _| {
+                render(state, state.entry(id).ok_or_else(|| unknown(id))?, min_view_s)
+            })?;
+        }
+        let prompt = self.turn(|turn| {
+            let state = turn.state;
+            let entry = state.entry(id).ok_or_else(|| unknown(id))?;
+            let live = turn.look(entry).is_ok();
+            let prompt = render(state, entry, min_view_s)?;
+            if live && entry.life.stage == Stage::Pending {
+                let told = PromptShown {
+                    preview_sha256: prompt.preview_sha256.clone(),
+                    bytes: prompt.text.len(),
+                    complete: true,
+                    flags: prompt.flags.iter().map(|f| (*f).to_owned()).collect(),
+                };
+                let record = turn.about("prompt.shown", entry).channel("approvals").detail(&told);
+                turn.put(record);
+            }
+            Ok(prompt)
+        })?;
+        self.remember(&prompt);
+        Ok(prompt)
+    }
+
+    /// Viewing time begins when this process has the text; a later look does not begin it anew.
+    fn remember(&self, prompt: &Prompt) {
+        let now = self.log.now();
+        let mut shown = self.shown.lock().unwrap_or_else(|p| p.into_inner());
+        if shown.len() >= MAX_REMEMBERED {
+            shown.clear();
+        }
+        shown.entry((prompt.id.clone(), prompt.preview_sha256.clone())).or_insert(now);
+    }
+}
+
+fn render(state: &State, entry: &Entry, min_view_s: u64) -> Result<Prompt> {
+    let (plan, bytes) = entry.read_plan()?;
+    let refused = state.requests.iter().filter(|e| e.life.stage == Stage::Denied && e.steps == entry.steps).count();
+    let flags = flags(&plan);
+    let check = (!plan.is_reversible()).then(|| clean(&plan.device.name_at_request).into_owned());
+    let mut text = String::with_capacity(2048);
+    // Writing to a string does not fail.
+    let _ = head(&mut text, entry, &plan, refused)
+        .and_then(|()| steps(&mut text, &plan, &flags))
+        .and_then(|()| foot(&mut text, entry, check.as_deref()));
+    // Once more over the whole, so that no field can be forgotten; cleaning clean text changes nothing.
+    let text = text.lines().map(clean).collect::<Vec<_>>().join("\n") + "\n";
+    Ok(Prompt {
+        id: entry.id.clone(),
+        digest: digest::plan(bytes),
+        preview_sha256: digest::preview(&text),
+        text,
+        check,
+        level: entry.required.level.as_str(),
+        votes: entry.life.yes,
+        needed: entry.life.needed,
+        expires: plan.expires_at,
+        min_view: Duration::from_secs(min_view_s),
+        pending: entry.life.stage == Stage::Pending,
+        flags,
+    })
+}
+
+/// One line of a field: what would break the line is made visible.
+fn field(out: &mut String, name: &str, value: &str) -> std::fmt::Result {
+    writeln!(out, "  {name:<15} {}", clean(value))
+}
+
+fn head(out: &mut String, entry: &Entry, plan: &Plan, refused: usize) -> std::fmt::Result {
+    writeln!(out, "An assistant asks for your approval. Nothing has been changed yet.\n")?;
+    field(out, "Request", plan.request_id.as_str())?;
+    field(out, "Match code", &format!("{} (the chat shows the same)", digest::match_code(&entry.digest)))?;
+    let transport = super::submit::channel(plan.requester.transport);
+    field(out, "Asked by", &format!("{} over {transport}", plan.requester.principal))?;
+    if let Some(claimed) = &entry.claimed {
+        field(out, "Calls itself", &format!("{} (not verified)", clean(claimed)))?;
+    }
+    field(out, "Device", &plan.device.name_at_request)?;
+    field(out, "Device id", plan.device.id.as_str())?;
+    field(out, "Group, tier", &format!("{}, {}", plan.device.group, plan.device.tier.as_str()))?;
+    field(out, "Command", &plan.command)?;
+    field(out, "Arguments", plan.args.get())?;
+    field(out, "Asked at", &plan.created_at.to_string())?;
+    field(out, "Expires at", &plan.expires_at.to_string())?;
+    let (yes, needed) = (entry.life.yes, entry.life.needed);
+    field(out, "Votes", &format!("{yes} of {needed}, level {}", plan.required.level.as_str()))?;
+    field(out, "State", stage(entry.life.stage))?;
+    if refused > 0 {
+        field(out, "Refused before", &format!("{refused} time(s)"))?;
+    }
+    field(out, "Plan digest", entry.digest.as_str())
+}
+
+const fn stage(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Pending => "waits for you",
+        Stage::Approved => "approved",
+        Stage::Consuming => "is being carried out",
+        Stage::Done => "carried out",
+        Stage::Denied => "refused by a person",
+        Stage::Expired => "expired",
+        Stage::Cancelled => "cancelled",
+        Stage::Revoked => "revoked by a halt",
+        Stage::Invalidated(_) => "void",
+        Stage::Unknown => "outcome unknown",
+    }
+}
+
+fn steps(out: &mut String, plan: &Plan, flags: &[&str]) -> std::fmt::Result {
+    let count = plan.steps.len();
+    writeln!(out, "\nThe plan: {count} step(s) in this order, ending at the first whose target is not as shown here.")?;
+    for (i, step) in plan.steps.iter().enumerate() {
+        writeln!(out)?;
+        let title = match step {
+            Step::Quarantine { .. } => "Move this file into quarantine (undo brings it back)",
+            Step::Stop { keep_image: true, .. } => "Stop this process for good, and keep a copy of its image",
+            Step::Stop { keep_image: false, .. } => "Stop this process for good",
+            Step::Restore { .. } => "Put this file back where it was: what was removed returns",
+            Step::Disclose { .. } => "Show this content of a collected file to the assistant: it cannot be taken back",
+        };
+        writeln!(out, "  {}. {title}", i + 1)?;
+        match step {
+            Step::Quarantine { file } => quarantine(out, file)?,
+            Step::Stop { process, .. } => stop(out, process)?,
+            Step::Restore { undo_id, path, size_bytes, sha256, mode, uid, gid } => {
+                field(out, "path", &path.to_text())?;
+                field(out, "sha256", sha256.as_str())?;
+                field(out, "size", &format!("{size_bytes} bytes"))?;
+                field(out, "mode, owner", &format!("{:04o}, {uid}:{gid}", mode & 0o7777))?;
+                field(out, "undo record", undo_id.as_str())?;
+            }
+            Step::Disclose { slice } => {
+                field(out, "sha256", slice.sha256.as_str())?;
+                field(out, "secret", &slice.secret)?;
+                if let Some(entry) = &slice.entry {
+                    field(out, "entry", entry)?;
+                }
+                field(out, "bytes", &format!("{} from offset {}, as {}", slice.length, slice.offset, slice.r#as))?;
+                if let Some(pattern) = &slice.r#match {
+                    field(out, "lines with", pattern)?;
+                }
+            }
+        }
+        for path in paths(step).iter().filter(|p| p.to_text().starts_with("esc:")) {
+            field(out, "! name", &format!("{} bytes, not plain text; written esc: with escapes", path.as_bytes().len()))?;
+        }
+    }
+    if flags.contains(&"direction_control") {
+        writeln!(out, "\n  ! contains direction control: something here is written to read as something else")?;
+    }
+    Ok(())
+}
+
+fn quarantine(out: &mut String, file: &FileTarget) -> std::fmt::Result {
+    field(out, "path", &file.path.to_text())?;
+    field(out, "sha256", file.sha256.as_str())?;
+    field(out, "size", &format!("{} bytes", file.size_bytes))?;
+    field(out, "mode, owner", &format!("{:04o}, {}:{}", file.mode & 0o7777, file.uid, file.gid))?;
+    field(out, "modified", &file.modified.to_string())?;
+    field(out, "identity", &file.identity.to_string())?;
+    if let Some(package) = &file.package {
+        field(out, "! package", &format!("belongs unmodified to {}: part of the system", clean(package)))?;
+    }
+    if file.links > 1 {
+        field(out, "! links", &format!("{} names: the same bytes stay reachable by the others", file.links))?;
+    }
+    Ok(())
+}
+
+fn stop(out: &mut String, process: &ProcessTarget) -> std::fmt::Result {
+    field(out, "pid", &process.pid.to_string())?;
+    field(out, "name", &process.name)?;
+    field(out, "user", &process.user)?;
+    field(out, "command line", &process.command_line)?;
+    field(out, "started", &process.started.to_string())?;
+    match &process.image {
+        Some(image) => field(out, "path", &image.to_text())?,
+        None => field(out, "path", "(its image has no name any more)")?,
+    }
+    field(out, "sha256", process.image_sha256.as_str())?;
+    field(out, "image size", &format!("{} bytes", process.image_size))
+}
+
+fn foot(out: &mut String, entry: &Entry, check: Option<&str>) -> std::fmt::Result {
+    if let Some(reason) = &entry.reason {
+        writeln!(out, "\n  +-- UNVERIFIED: the assistant's own words, not part of the plan --")?;
+        writeln!(out, "  | {}", super::submit::cut(&clean(reason), REASON_CHARS))?;
+        writeln!(out, "  +------------------------------------------------------------------")?;
+    }
+    writeln!(out, "\nYour code approves exactly this, once. Never give it to the assistant: it works nowhere in the chat.")?;
+    match check {
+        Some(name) => writeln!(out, "This cannot be undone: on the line after the code type the device's name: {name}"),
+        None => Ok(()),
+    }
+}
+
+fn flags(plan: &Plan) -> Vec<&'static str> {
+    let file = |f: &dyn Fn(&FileTarget) -> bool| {
+        plan.steps.iter().any(|s| matches!(s, Step::Quarantine { file } if f(file)))
+    };
+    let mut flags = Vec::new();
+    if file(&|f| f.package.is_some()) {
+        flags.push("packaged");
+    }
+    if file(&|f| f.links > 1) {
+        flags.push("links");
+    }
+    let mut texts: Vec<String> = vec![plan.device.name_at_request.clone()];
+    texts.extend(plan.steps.iter().flat_map(paths).map(|p| String::from_utf8_lossy(p.as_bytes()).into_owned()));
+    texts.extend(plan.steps.iter().flat_map(|s| match s {
+        Step::Stop { process, .. } => vec![process.name.clone(), process.user.clone(), process.command_line.clone()],
+        _ => Vec::new(),
+    }));
+    if let Ok(args) = serde_json::from_str::<serde_json::Value>(plan.args.get()) {
+        collect_texts(&args, &mut texts);
+    }
+    if texts.iter().any(|t| t.chars().any(is_direction_control)) {
+        flags.push("direction_control");
+    }
+    if texts.iter().any(|t| !is_plain(t)) {
+        flags.push("escaped");
+    }
+    flags
+}
+
+fn collect_texts(value: &serde_json::Value, into: &mut Vec<String>) {
+    match value {
+        serde_json::Value::String(text) => {
+            let bytes = crate::model::DevicePath::from_text(text).map(|p| p.as_bytes().to_vec());
+            into.push(bytes.map_or_else(|_| text.clone(), |b| String::from_utf8_lossy(&b).into_owned()));
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|v| collect_texts(v, into)),
+        serde_json::Value::Object(fields) => fields.values().for_each(|v| collect_texts(v, into)),
+        _ => {}
+    }
+}
+
+fn is_direction_control(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
