@@ -120,7 +120,7 @@ async fn content_is_secret_if_any_line_says_so() {
 #[tokio::test]
 async fn content_tells_that_it_is_secret() {
     let case = case();
-    let pem = [&vec![b'a'; CHUNK_BORDER][..], b"-----BEGIN PRIVATE KEY-----"].concat();
+    let pem = [&vec![b'a'; CHUNK_BORDER][..], b"-----BEGIN PRIVATE KEY-----\nMIIEvQ"].concat();
     assert_eq!(case.seal("/notes.txt", &pem).await.secret.as_deref(), Some("private key"));
 }
 
