@@ -196,6 +196,17 @@ async fn a_torn_last_line_is_cut_and_told() {
 }
 
 #[tokio::test]
+async fn damaged_content_is_not_taken_for_the_same() {
+    let case = case();
+    let object = case.object(&case.seal("/a", b"content").await);
+    std::fs::set_permissions(&object, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::write(&object, "CONTENT").unwrap();
+    let again = case.store.seal(facts("/b"), &b"content"[..], custody(7), &case.job).await;
+    assert_eq!(again.unwrap_err().code, ErrorCode::StoreUnavailable);
+    assert_eq!(case.store.entries().unwrap().count(), 1);
+}
+
+#[tokio::test]
 async fn what_was_not_sealed_is_found() {
     let case = case();
     let sealed = case.seal("/a", b"a").await;

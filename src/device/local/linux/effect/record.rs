@@ -198,6 +198,20 @@ impl Quarantine {
         Ok(deeds.into_iter().rev().filter(|(k, _)| wanted(k)).map(|(kept, standing)| kept.row(standing)).collect())
     }
 
+    /// Takes away what processes left that died before they did anything. Without it such a copy would read as a
+    /// deed once somebody else removes the file.
+    pub(super) fn sweep(&self) {
+        for id in self.ids().unwrap_or_default() {
+            // What cannot be read is kept for a person to look at.
+            if !self.find(&id).is_ok_and(|(_, standing)| standing == Standing::NotDone) {
+                continue;
+            }
+            if let Ok((folder, _)) = self.take(&id) {
+                folder.discard();
+            }
+        }
+    }
+
     /// The kept bytes of a deed.
     pub(super) fn content(&self, id: &UndoId) -> Result<File> {
         Folder::content(&self.folder(id)?)

@@ -383,6 +383,18 @@ fn gt_025_killed_at_each_step_of_a_quarantine_loses_nothing() {
 }
 
 #[test]
+fn a_half_copy_goes_with_the_next_deed() {
+    let (home, dir) = (Scratch::new(), Scratch::new());
+    let path = dir.join("evil");
+    std::fs::write(&path, "payload").unwrap();
+    die_at("begun", &home, "quarantine", &path);
+    die_at("kept", &home, "quarantine", &path);
+    apply(&home, quarantine_of(&path));
+    let left: Vec<String> = rows(&home).into_iter().map(|r| r.outcome).collect();
+    assert_eq!(left, ["quarantined"]);
+}
+
+#[test]
 fn killed_at_each_step_of_a_restore_loses_nothing() {
     for (point, there) in [("filled", false), ("named", true)] {
         let (home, dir) = (Scratch::new(), Scratch::new());

@@ -339,6 +339,15 @@ fn a_deleted_image_is_kept() {
 }
 
 #[test]
+fn a_plan_has_a_size_that_a_person_reads() {
+    let case = case();
+    for ids in [vec![], vec!["/x".to_owned(); 51]] {
+        let wish = Wish::Remediate { kind: EntityKind::File, ids };
+        assert_eq!(case.steps(&wish).unwrap_err().code, ErrorCode::BadArgs);
+    }
+}
+
+#[test]
 fn a_process_named_twice_is_ambiguous() {
     let case = case();
     let victim = case.victim("evil");
