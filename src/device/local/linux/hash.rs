@@ -5,6 +5,7 @@
 
 use super::facts::Facts;
 use super::md5;
+use super::tlsh::Tlsh;
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{Job, Sha256, hex};
 use rustix::fs::Advice;
@@ -12,7 +13,6 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use tlsh::prelude::*;
 
 /// Bytes of one read.
 const CHUNK: usize = 256 * 1024;
@@ -155,15 +155,15 @@ fn share(
 }
 
 fn tlsh_of(filled: &Receiver<Arc<Chunk>>, spare: &Sender<Arc<Chunk>>) -> Option<String> {
-    let mut generator = TlshGenerator::new();
+    let mut digest = Tlsh::default();
     while let Ok(chunk) = filled.recv() {
-        generator.update(chunk.bytes.get(..chunk.held).unwrap_or_default());
+        digest.update(chunk.bytes.get(..chunk.held).unwrap_or_default());
         // The reader is gone when it met an error.
         if spare.send(chunk).is_err() {
             return None;
         }
     }
-    generator.finalize().ok().map(|digest| digest.to_string())
+    digest.finish()
 }
 
 fn warn_of_change(file: &File, before: Option<Facts>, bytes: u64, job: &Job) {
@@ -348,9 +348,9 @@ mod tests {
         assert_eq!((digests.md5, digests.sha1), (hex(&md5), hex(&sha1)));
         assert_eq!(digests.sha256, Sha256::from_bytes(&sha256));
         assert_eq!((digests.bytes, job.progress().0), (bytes.len() as u64, bytes.len() as u64));
-        let mut whole = TlshGenerator::new();
+        let mut whole = Tlsh::default();
         whole.update(&bytes);
-        assert_eq!(digests.tlsh, whole.finalize().ok().map(|t| t.to_string()));
+        assert_eq!(digests.tlsh, whole.finish());
         assert_eq!(job.take_warnings(), Vec::<String>::new());
     }
 

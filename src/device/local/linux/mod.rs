@@ -30,6 +30,7 @@ mod rights;
 pub mod secret;
 mod sign_ins;
 mod sockets;
+mod tlsh;
 pub mod tree;
 pub mod users;
 pub mod view;
