@@ -37,8 +37,8 @@ pub fn dir(path: &Path) -> Result<()> {
         Ok(()) | Err(rustix::io::Errno::EXIST) => {}
         Err(e) => return Err(unavailable("cannot make", path, e)),
     }
-    let stat = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(|e| unavailable("cannot look at", path, e))?;
+    let stat =
+        rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| unavailable("cannot look at", path, e))?;
     check_dir(path, &stat)
 }
 

@@ -242,7 +242,8 @@ impl Inner {
         for record in own.collect::<Vec<_>>().iter().chain(records) {
             let (line, hash) = record.line(next.next_seq, &next.head, now)?;
             bytes.extend_from_slice(&line);
-            next = Tail { first: next.first, end: next.end + line.len() as u64, next_seq: next.next_seq + 1, head: hash };
+            next =
+                Tail { first: next.first, end: next.end + line.len() as u64, next_seq: next.next_seq + 1, head: hash };
         }
         let written = (&file).write_all(&bytes).and_then(|()| if sync { file.sync_data() } else { Ok(()) });
         if let Err(e) = written {

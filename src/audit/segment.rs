@@ -80,8 +80,7 @@ pub(super) fn tail(file: &File, first: u64, size: u64, dir: &Path) -> Result<(Ta
                 super::broken(dir, "its last line does not verify; a record was changed after it was written")
             })?;
             let rest = bytes.get(end..).unwrap_or_default();
-            let torn = (!rest.is_empty())
-                .then(|| Torn { cut_bytes: rest.len() as u64, cut_sha256: Sha256::of(rest) });
+            let torn = (!rest.is_empty()).then(|| Torn { cut_bytes: rest.len() as u64, cut_sha256: Sha256::of(rest) });
             let end = start + end as u64;
             return Ok((Tail { first, end, next_seq: head.seq + 1, head: Sha256::of(line).to_string() }, torn));
         }

@@ -99,7 +99,9 @@ pub fn verify(dir: &Path, checkpoint: Option<&Checkpoint>) -> std::result::Resul
         Some(c) if c.size > seq => {
             Err(broken(seq + 1, &format!("truncated, expected size >= {}, found {seq}", c.size)))
         }
-        _ => Ok(Verified { records: seq, segments: firsts.len() as u64, head: Sha256::parse(&head).filter(|_| seq > 0) }),
+        _ => {
+            Ok(Verified { records: seq, segments: firsts.len() as u64, head: Sha256::parse(&head).filter(|_| seq > 0) })
+        }
     }
 }
 
@@ -238,6 +240,8 @@ fn next_line(reader: &mut BufReader<File>, line: &mut Vec<u8>) -> std::io::Resul
     match line.pop() {
         None => Ok(false),
         Some(b'\n') => Ok(true),
-        Some(_) => Err(std::io::Error::other("the last line has no end: cut, or torn by a crash (the next write cuts it)")),
+        Some(_) => {
+            Err(std::io::Error::other("the last line has no end: cut, or torn by a crash (the next write cuts it)"))
+        }
     }
 }

@@ -45,7 +45,9 @@ pub(super) fn match_code(digest: &Sha256) -> String {
         if !word.is_empty() {
             word.push('-');
         }
-        for (shift, letters) in [(12, &CONSONANTS[..]), (10, &VOWELS[..]), (6, &CONSONANTS[..]), (4, &VOWELS[..]), (0, &CONSONANTS[..])] {
+        for (shift, letters) in
+            [(12, &CONSONANTS[..]), (10, &VOWELS[..]), (6, &CONSONANTS[..]), (4, &VOWELS[..]), (0, &CONSONANTS[..])]
+        {
             let index = usize::try_from(half >> shift).unwrap_or(0) % letters.len();
             word.push(char::from(letters.get(index).copied().unwrap_or(b'x')));
         }

@@ -96,9 +96,11 @@ impl Turn<'_> {
             return loaded;
         }
         let record = match &loaded {
-            Loaded::Good(policy) => Record::new("policy.loaded")
-                .policy(&policy.sha256)
-                .detail(&PolicyNow { label, source: Some(policy.source.into()), why: None }),
+            Loaded::Good(policy) => Record::new("policy.loaded").policy(&policy.sha256).detail(&PolicyNow {
+                label,
+                source: Some(policy.source.into()),
+                why: None,
+            }),
             Loaded::Bad { rejected, sha256 } => {
                 let record = Record::new("policy.rejected").reason(ErrorCode::PolicyInvalid);
                 let record = record.detail(&PolicyNow { label, source: None, why: Some(rejected.why.into()) });

@@ -163,8 +163,7 @@ impl Guard {
     pub fn requests(&self, by: Option<&Principal>) -> Result<Vec<RequestView>> {
         self.current(|state, now| {
             let recent = |e: &&Entry| {
-                by.is_none_or(|by| e.by == *by)
-                    && e.ended.as_ref().is_none_or(|ended| now.since_ms(ended) < LISTED_MS)
+                by.is_none_or(|by| e.by == *by) && e.ended.as_ref().is_none_or(|ended| now.since_ms(ended) < LISTED_MS)
             };
             state.requests.iter().filter(recent).map(|e| e.view(now)).collect()
         })
@@ -202,3 +201,6 @@ impl Guard {
         entry.life.is_due(now) || (entry.life.stage == step::Stage::Consuming && !self.is_running(&entry.id))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,8 @@ pub(super) const LOCAL: &str = "local";
 pub(super) const THIS_HOST: &str = "this-host";
 
 /// Commands that the floor holds for. `evidence` is a disclosure: gated, with its own floor.
-const FLOOR: &[&str] = &["run", "remediate", "isolate", "release", "undo", "putfile", "library", "library delete", "scan"];
+const FLOOR: &[&str] =
+    &["run", "remediate", "isolate", "release", "undo", "putfile", "library", "library delete", "scan"];
 const DISCLOSURE: &str = "evidence";
 
 /// Assurance of a vote, least first. `L`: the factor of an enrolled person, in a process of the same account.
@@ -340,7 +341,12 @@ impl Policy {
                 Level::A3 | Level::A4 => true,
             };
             if !holds {
-                let what = format!("level {} is too low for group {:?} of tier {}", rule.level, group.name, group.tier.as_str());
+                let what = format!(
+                    "level {} is too low for group {:?} of tier {}",
+                    rule.level,
+                    group.name,
+                    group.tier.as_str()
+                );
                 return below(what);
             }
         }
@@ -484,7 +490,10 @@ mod tests {
         assert_eq!(e.error.hint.as_deref(), Some("did you mean pending_ttl_s?"));
         let timeout = rule("[\"run\"]", "[\"this-host\"]", "level = \"L\"\nvotes = 1\non_timeout = \"approve\"");
         assert_eq!(parse(&timeout).unwrap_err().why, "unknown_key");
-        for text in [rule("[\"remediat\"]", "[\"this-host\"]", "level = \"L\"\nvotes = 1"), rule("[\"run\"]", "[\"x\"]", "level = \"L\"\nvotes = 1")] {
+        for text in [
+            rule("[\"remediat\"]", "[\"this-host\"]", "level = \"L\"\nvotes = 1"),
+            rule("[\"run\"]", "[\"x\"]", "level = \"L\"\nvotes = 1"),
+        ] {
             assert_eq!(parse(&text).unwrap_err().why, "unknown_name");
         }
         assert_eq!(parse("[limits]\npending_per_requester = 0").unwrap_err().why, "bounds");
@@ -522,7 +531,8 @@ mod tests {
 
     #[test]
     fn other_devices_need_a_word_about_the_shared_account() {
-        let policy = parse(&format!("{GROUPS}{}", rule("[\"undo\"]", "[\"lab\"]", "level = \"L\"\nvotes = 1"))).unwrap();
+        let policy =
+            parse(&format!("{GROUPS}{}", rule("[\"undo\"]", "[\"lab\"]", "level = \"L\"\nvotes = 1"))).unwrap();
         let lab = DeviceId::new("image:/x");
         assert_eq!(policy.decide("undo", &lab, false).unwrap_err().code, ErrorCode::PolicyInvalid);
         assert!(policy.decide("undo", &lab, true).is_ok());

@@ -48,9 +48,7 @@ impl Guard {
         let min_view_s = self.policy_now().map(|p| p.defaults.min_view_s).unwrap_or(2);
         // What has ended is shown without a record, also where the log cannot be written.
         if !self.current(|state, now| state.entry(id).map(|e| e.is_pending(now)))?.ok_or_else(|| unknown(id))? {
-            return self.current(|state, _| {
-                render(state, state.entry(id).ok_or_else(|| unknown(id))?, min_view_s)
-            })?;
+            return self.current(|state, _| render(state, state.entry(id).ok_or_else(|| unknown(id))?, min_view_s))?;
         }
         let prompt = self.turn(|turn| {
             let state = turn.state;
@@ -193,7 +191,11 @@ fn steps(out: &mut String, plan: &Plan, flags: &[&str]) -> std::fmt::Result {
             }
         }
         for path in paths(step).iter().filter(|p| p.to_text().starts_with("esc:")) {
-            field(out, "! name", &format!("{} bytes, not plain text; written esc: with escapes", path.as_bytes().len()))?;
+            field(
+                out,
+                "! name",
+                &format!("{} bytes, not plain text; written esc: with escapes", path.as_bytes().len()),
+            )?;
         }
     }
     if flags.contains(&"direction_control") {
@@ -238,7 +240,10 @@ fn foot(out: &mut String, entry: &Entry, check: Option<&str>) -> std::fmt::Resul
         writeln!(out, "  | {}", super::submit::cut(&clean(reason), REASON_CHARS))?;
         writeln!(out, "  +------------------------------------------------------------------")?;
     }
-    writeln!(out, "\nYour code approves exactly this, once. Never give it to the assistant: it works nowhere in the chat.")?;
+    writeln!(
+        out,
+        "\nYour code approves exactly this, once. Never give it to the assistant: it works nowhere in the chat."
+    )?;
     match check {
         Some(name) => writeln!(out, "This cannot be undone: on the line after the code type the device's name: {name}"),
         None => Ok(()),
@@ -246,9 +251,8 @@ fn foot(out: &mut String, entry: &Entry, check: Option<&str>) -> std::fmt::Resul
 }
 
 fn flags(plan: &Plan) -> Vec<&'static str> {
-    let file = |f: &dyn Fn(&FileTarget) -> bool| {
-        plan.steps.iter().any(|s| matches!(s, Step::Quarantine { file } if f(file)))
-    };
+    let file =
+        |f: &dyn Fn(&FileTarget) -> bool| plan.steps.iter().any(|s| matches!(s, Step::Quarantine { file } if f(file)));
     let mut flags = Vec::new();
     if file(&|f| f.package.is_some()) {
         flags.push("packaged");

@@ -60,7 +60,16 @@ pub(super) enum Event {
 
 impl Life {
     pub(super) fn new(needed: u32, asked: Moment, ttl_ms: u64, window_ms: u64) -> Self {
-        Life { stage: Stage::Pending, yes: 0, needed: needed.max(1), asked, ttl_ms, granted: None, window_ms, started: false }
+        Life {
+            stage: Stage::Pending,
+            yes: 0,
+            needed: needed.max(1),
+            asked,
+            ttl_ms,
+            granted: None,
+            window_ms,
+            started: false,
+        }
     }
 
     /// Whether its time is over. A reboot ends it too: the clock that nobody sets began anew.

@@ -67,8 +67,11 @@ impl Guard {
     /// Makes the plan of what was resolved, decides by policy, and puts it on record: durable when this returns.
     pub fn submit(&self, intent: Intent, steps: Vec<Step>) -> Result<RequestView> {
         if steps.is_empty() {
-            return Err(Error::new(ErrorCode::Uninspectable, format!("{} resolves to nothing that can be shown", intent.command))
-                .hint("name entities that the device can describe"));
+            return Err(Error::new(
+                ErrorCode::Uninspectable,
+                format!("{} resolves to nothing that can be shown", intent.command),
+            )
+            .hint("name entities that the device can describe"));
         }
         let hash = digest::intent(&intent.by, &intent.device, intent.command, &intent.args);
         let steps_hash = digest::steps(&intent.device, &steps);
@@ -173,9 +176,12 @@ fn check_limits(state: &State, intent: &Intent, hash: &Sha256, limits: &Limits, 
     check_cooldown(state, |e| e.intent == *hash, limits, now)?;
     let pending = state.requests.iter().filter(|e| e.by == intent.by && e.is_pending(now)).count();
     if pending as u64 >= limits.pending_per_requester {
-        return Err(Error::new(ErrorCode::RateLimited, format!("{pending} requests of {} wait for a person", intent.by))
-            .hint("wait for their decision (`jobs`, `fg`), or `cancel` one")
-            .detail(&Count { count: pending }));
+        return Err(Error::new(
+            ErrorCode::RateLimited,
+            format!("{pending} requests of {} wait for a person", intent.by),
+        )
+        .hint("wait for their decision (`jobs`, `fg`), or `cancel` one")
+        .detail(&Count { count: pending }));
     }
     // What people say yes to has its own budget by device; these are the prompts that only tire them.
     let tiring = |e: &&Entry| e.life.granted.is_none() && now.since_ms(&e.life.asked) < HOUR_MS;
@@ -227,9 +233,12 @@ fn check_removals(turn: &mut Turn<'_>, intent: &Intent, limits: &Limits) -> Resu
         device: short(intent.device.as_str()),
         limit: limits.removals_per_device_hour,
     }));
-    Err(Error::new(ErrorCode::RateLimited, format!("{plans} removals were asked for on {} within the hour", intent.device))
-        .hint("put what is left into one plan (`ids`), or wait")
-        .detail(&Count { count: plans }))
+    Err(Error::new(
+        ErrorCode::RateLimited,
+        format!("{plans} removals were asked for on {} within the hour", intent.device),
+    )
+    .hint("put what is left into one plan (`ids`), or wait")
+    .detail(&Count { count: plans }))
 }
 
 /// The plan and its record.
@@ -241,9 +250,13 @@ fn create(
     (id, intent_hash, steps_hash): (&RequestId, &Sha256, &Sha256),
 ) -> Result<Record> {
     let decision = policy.decide(intent.command, &intent.device, turn.guard.shared)?;
-    let entitled = turn.state.approvers.keys().filter(|p| policy.is_entitled(p, &decision.group, decision.tier)).count();
+    let entitled =
+        turn.state.approvers.keys().filter(|p| policy.is_entitled(p, &decision.group, decision.tier)).count();
     if (entitled as u64) < u64::from(decision.votes) {
-        let need = format!("{} needs {} people's yes, {entitled} are enrolled who may give it", intent.command, decision.votes);
+        let need = format!(
+            "{} needs {} people's yes, {entitled} are enrolled who may give it",
+            intent.command, decision.votes
+        );
         return Err(Error::new(ErrorCode::NoHumanChannel, need).hint("`live-response approver enroll NAME` enrols one"));
     }
     let created = turn.now.timestamp();

@@ -174,7 +174,11 @@ fn check_person(turn: &mut Turn<'_>, entry: &Entry, person: &str) -> Result<()> 
     if !turn.policy()?.is_entitled(person, &entry.device.group, entry.device.tier) {
         return Err(Error::new(
             ErrorCode::ApproverNotEntitled,
-            format!("{person} may not approve changes in group {} of tier {}", entry.device.group, entry.device.tier.as_str()),
+            format!(
+                "{person} may not approve changes in group {} of tier {}",
+                entry.device.group,
+                entry.device.tier.as_str()
+            ),
         )
         .hint("whoever keeps the policy can add an [[approver]]"));
     }
@@ -266,7 +270,10 @@ fn check_lock(person: &str, approver: &Approver, now: &Moment) -> Result<()> {
         0 => Ok(()),
         left => Err(Error::new(
             ErrorCode::RateLimited,
-            format!("{} wrong codes were given for {person}: no code is taken now, not even a right one", approver.failures),
+            format!(
+                "{} wrong codes were given for {person}: no code is taken now, not even a right one",
+                approver.failures
+            ),
         )
         .hint(format!("try again in {} s", left.div_ceil(1000)))),
     }

@@ -155,6 +155,10 @@ mod tests {
     #[test]
     fn the_uri_is_what_authenticators_read() {
         let url = rfc().url("alex").unwrap();
-        assert!(url.starts_with("otpauth://totp/live-response:alex?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"), "{}", *url);
+        assert!(
+            url.starts_with("otpauth://totp/live-response:alex?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"),
+            "{}",
+            *url
+        );
     }
 }
