@@ -153,6 +153,10 @@ impl Quarantine {
         private::dir(&self.root)?;
         let path = self.folder(id)?;
         private::dir(&path)?;
+        // The folder must outlast a loss of power as surely as the removal that it stands for.
+        for made in [Some(self.root.as_path()), self.root.parent()].into_iter().flatten() {
+            open_folder(made).and_then(rustix::fs::fsync).map_err(|e| unreadable(made, e.into()))?;
+        }
         Folder::take(path)
     }
 
