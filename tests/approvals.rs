@@ -41,7 +41,9 @@ fn a_file_goes_with_a_yes_and_comes_back_with_another() {
     assert!(shown.lines().any(|l| l.contains(file.to_str().unwrap())), "{shown}");
     assert!(shown.lines().any(|l| l.contains(&sha256)), "{shown}");
 
-    home.run(&["approvals", "approve", &request], format!("{}\n", person.wrong_code())).expect(1).says("E_FACTOR_INVALID");
+    home.run(&["approvals", "approve", &request], format!("{}\n", person.wrong_code()))
+        .expect(1)
+        .says("E_FACTOR_INVALID");
     assert!(file.exists());
     assert_eq!(state_of(&home, &command)["state"], "pending_approval");
 
@@ -68,7 +70,10 @@ fn a_file_goes_with_a_yes_and_comes_back_with_another() {
 
     home.run(&["audit", "verify"], "").expect(0);
     let log = home.log();
-    assert!(!log.contains(person.secret()) && !log.contains(&format!("\"{code}\"")), "a code or a secret is in the log");
+    assert!(
+        !log.contains(person.secret()) && !log.contains(&format!("\"{code}\"")),
+        "a code or a secret is in the log"
+    );
     assert_eq!(home.count("exec.consumed"), 2);
 }
 
