@@ -92,7 +92,8 @@ fn what_is_no_message_is_answered_as_such() {
 fn a_key_twice_in_the_parameters_is_refused() {
     let home = Home::new();
     let mut client = start(&home);
-    let answer = client.answer_to(r#"{"jsonrpc":"2.0","id":1,"method":"help","params":{"command":"cd","command":"dir"}}"#);
+    let answer =
+        client.answer_to(r#"{"jsonrpc":"2.0","id":1,"method":"help","params":{"command":"cd","command":"dir"}}"#);
     assert_eq!(answer["error"]["data"]["error"]["code"], "E_BAD_ARGS", "{answer}");
 }
 

@@ -15,7 +15,9 @@ fn names(list: &Value) -> Vec<String> {
 }
 
 fn call(id: u64, name: &str, arguments: &str) -> String {
-    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{name}","arguments":{arguments}}}}}"#)
+    format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{name}","arguments":{arguments}}}}}"#
+    )
 }
 
 #[test]
@@ -97,7 +99,8 @@ fn every_tool_says_what_it_is() {
         assert!((1..200).contains(&description.len()), "{name}: {description:?}");
         assert!(tool["title"].as_str().is_some_and(|t| !t.is_empty()), "{name}");
         let hints = &tool["annotations"];
-        let changes = ["collect", "isolate", "library", "putfile", "release", "remediate", "run", "scan", "undo"].contains(&name);
+        let changes =
+            ["collect", "isolate", "library", "putfile", "release", "remediate", "run", "scan", "undo"].contains(&name);
         assert_eq!(hints["readOnlyHint"], !changes, "{name}");
         assert_eq!(hints["destructiveHint"], changes, "{name}");
         assert_eq!(tool["inputSchema"]["additionalProperties"], false, "{name}");
@@ -197,7 +200,10 @@ fn an_answer_before_the_question_is_forged() {
     let file = home.file("target", b"x");
     let mut client = Client::mcp(&home, &[]);
     client.tool("connect", json!({}));
-    for extra in [json!({ "requestState": "r-00000000000000000000000000000000" }), json!({ "inputResponses": { "a": { "action": "accept" } } })] {
+    for extra in [
+        json!({ "requestState": "r-00000000000000000000000000000000" }),
+        json!({ "inputResponses": { "a": { "action": "accept" } } }),
+    ] {
         let mut params = json!({ "name": "remediate", "arguments": { "type": "file", "id": file } });
         for (key, value) in extra.as_object().expect("an object") {
             params[key] = value.clone();
@@ -257,7 +263,11 @@ fn what_is_no_message_is_answered_as_such() {
     let mut client = Client::mcp(&home, &[]);
     for (line, code, id) in [
         ("hello", -32700, Value::Null),
-        (r#"{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"dir","arguments":{"path":"\ud800"}}}"#, -32700, json!("a")),
+        (
+            r#"{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"dir","arguments":{"path":"\ud800"}}}"#,
+            -32700,
+            json!("a"),
+        ),
         (r#"{"jsonrpc":"2.0","id":3,"method":"tools/list","#, -32700, json!(3)),
         (r#"[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","id":2,"method":"ping"}]"#, -32600, Value::Null),
         (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, -32600, Value::Null),
@@ -304,7 +314,9 @@ fn a_thousand_calls_in_flight_are_all_answered_once() {
     let home = Home::new();
     let mut client = Client::mcp(&home, &[]);
     client.tool("connect", json!({}));
-    let ids: Vec<u64> = (0..1000).map(|_| client.request("tools/call", json!({ "name": "dir", "arguments": { "path": "/" } }))).collect();
+    let ids: Vec<u64> = (0..1000)
+        .map(|_| client.request("tools/call", json!({ "name": "dir", "arguments": { "path": "/" } })))
+        .collect();
     let mut answered: Vec<u64> = ids.iter().map(|_| client.read()["id"].as_u64().expect("an id")).collect();
     answered.sort_unstable();
     assert_eq!(answered, ids);
@@ -341,7 +353,9 @@ fn progress_is_told_and_a_cancelled_call_is_not_answered() {
     assert_eq!(first["params"]["progressToken"], "p");
     let second = client.read();
     assert!(second["params"]["progress"].as_f64() > first["params"]["progress"].as_f64(), "{first} {second}");
-    client.send(&json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": id } }).to_string());
+    client.send(
+        &json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": id } }).to_string(),
+    );
     // The work stops: the table of jobs says so.
     let until = Instant::now() + Duration::from_secs(20);
     loop {
@@ -354,7 +368,8 @@ fn progress_is_told_and_a_cancelled_call_is_not_answered() {
             }
         };
         let jobs = &answer["result"]["structuredContent"]["data"]["rows"];
-        let states: Vec<&Value> = jobs.as_array().expect("rows").iter().filter(|j| j["tool"] == "fileinfo").map(|j| &j["state"]).collect();
+        let states: Vec<&Value> =
+            jobs.as_array().expect("rows").iter().filter(|j| j["tool"] == "fileinfo").map(|j| &j["state"]).collect();
         if states == ["cancelled"] {
             break;
         }
