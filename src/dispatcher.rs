@@ -73,11 +73,8 @@ impl Dispatcher {
     /// Opens nothing: the first call that needs a store opens it.
     pub fn new(config: &Config) -> Arc<Self> {
         let log = Log::new(config.home.join("audit"));
-        let sessions = crate::session::SessionManager::new(
-            Devices::new(config),
-            config.limits.clone(),
-            config.home.join("snapshots"),
-        );
+        let sessions =
+            crate::session::SessionManager::new(Devices::new(config), config.limits, config.home.join("snapshots"));
         Arc::new(Dispatcher {
             core: Arc::new(Core {
                 guard: Arc::new(Guard::new(config, log.clone())),

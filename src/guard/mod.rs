@@ -240,3 +240,6 @@ impl Guard {
         entry.life.is_due(now) || (entry.life.stage == step::Stage::Consuming && !self.is_running(&entry.id))
     }
 }
+
+#[cfg(test)]
+mod tests;
