@@ -11,10 +11,10 @@ use crate::device::Devices;
 use crate::error::{Error, ErrorCode, Result, State};
 use crate::evidence::Store;
 use crate::guard::{Asked, Guard};
-use crate::model::{CommandId, DeviceId, Job, SessionId};
+use crate::model::{CommandId, DeviceId, Job, RequestId, SessionId};
 use crate::nearest::nearest;
 use crate::principal::{Principal, Transport};
-use crate::registry::{Body, Call, Context, Core, Reply, Tool, blocking, request_result, split};
+use crate::registry::{Body, Call, Context, Core, Reply, Tool, blocking, canonical, request_result, split};
 use crate::session::{ConnectionId, JobEntry, Session, TranscriptLine};
 use crate::shape::{self, Page, PageRows, ResultObject, Rows, Selection, Snapshot, Snapshots};
 use serde_json::value::RawValue;
@@ -185,6 +185,29 @@ impl Connection {
         };
         entry.job.cancel();
         call.await
+    }
+
+    /// A call that claims to go on with a request: it only reads where that stands, after its arguments were compared.
+    pub async fn retry(&self, id: CommandId, name: &str, args: &str, request: RequestId) -> Result<Answered> {
+        let Some(tool) = commands::find(name) else {
+            return Err(self.unknown_tool(name, &id).await);
+        };
+        let result = match self.read_retried(tool, args, request).await {
+            Ok(result) => result,
+            Err(e) => {
+                self.refused(tool.spec().name, &id, &e).await;
+                ResultObject::from_error(id, &e)
+            }
+        };
+        Ok(Answered::plain(result))
+    }
+
+    async fn read_retried(&self, tool: &dyn Tool, args: &str, request: RequestId) -> Result<ResultObject> {
+        let (_, own) = split(tool, args)?;
+        let (by, command, args) = (self.principal.clone(), tool.spec().name, canonical(&own));
+        let core = &self.dispatcher.core;
+        let view = core.guard(move |g| g.retried(&request, &by, command, &args)).await??;
+        request_result(core, &view).await
     }
 
     /// Progress of a running call, for front ends that report it.

@@ -139,7 +139,7 @@ impl<'a> Context<'a> {
             device: device.id().clone(),
             device_name: device.describe().name.clean().into_owned(),
             command: call.spec.name,
-            args: call.args.clone(),
+            args: super::canonical(&call.args),
             reason: call.common.reason.clone(),
         }
     }

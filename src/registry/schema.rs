@@ -138,6 +138,8 @@ fn drop_required(schema: &mut Map<String, Value>) {
         children.values_mut().filter_map(Value::as_object_mut).for_each(drop_required);
     }
     if let Some(Value::Object(items)) = schema.get_mut("items") {
+        // What a row is, the tool's own description says.
+        items.remove("description");
         drop_required(items);
     }
 }
