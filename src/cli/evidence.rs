@@ -43,7 +43,7 @@ pub(super) fn run(config: &Config, sub: Sub, io: &mut Io) -> Result<Exit> {
     match sub {
         Sub::List { json } => {
             let mut held = store.held(&Principal::own(), None, None)?;
-            held.sort_by(|a, b| b.collected.cmp(&a.collected));
+            held.sort_by_key(|h| std::cmp::Reverse(h.collected));
             listing::print(&held, &["collected", "name", "size_bytes", "sha256", "device", "secret"], json, io)?;
             Ok(Exit::Done)
         }
