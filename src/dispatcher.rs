@@ -164,6 +164,26 @@ impl Connection {
         Ok(answered)
     }
 
+    /// Waits for a call of the command `id`. Where `stop` comes first the command is cancelled, and its own answer says
+    /// so; what is no job is given up with `E_CANCELLED`.
+    pub async fn unless<T>(
+        &self,
+        stop: impl Future<Output = ()>,
+        id: &CommandId,
+        call: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let mut call = std::pin::pin!(call);
+        tokio::select! {
+            done = &mut call => return done,
+            () = stop => {}
+        }
+        let Some(entry) = self.dispatcher.core.sessions.jobs.find(id, &self.principal) else {
+            return Err(Error::new(ErrorCode::Cancelled, "interrupted"));
+        };
+        entry.job.cancel();
+        call.await
+    }
+
     /// A call that claims to go on with a request: it only reads where that stands, after its arguments were compared.
     pub async fn retry(&self, id: CommandId, name: &str, args: &str, request: RequestId) -> Result<Answered> {
         let Some(tool) = commands::find(name) else {
@@ -290,7 +310,11 @@ impl Connection {
         if background {
             return Answered::plain(crate::registry::running(&entry));
         }
-        let patience = Duration::from_secs(limits.answer_within_s);
+        // A whole listing is handed over by its own call only, and whoever asks for it has a way to stop it.
+        let patience = match extent {
+            Extent::All => limit + STOP_GRACE * 2,
+            Extent::Model | Extent::Page => Duration::from_secs(limits.answer_within_s),
+        };
         let mut foreground = Foreground { entry: &entry, gone: true };
         let answered = tokio::time::timeout(patience, task).await;
         foreground.gone = false;

@@ -252,9 +252,13 @@ impl Console {
                 None => line.args.clone(),
             };
             let answered = self.connection.call_as(id, &line.command, &args, Extent::Page).await?;
-            let verdict = verdict_of(answered.result.state.as_str(), code(&answered.result));
+            let verdict = match answered.result.state {
+                // That it runs is all that was asked for.
+                State::Running => Verdict::Completed,
+                state => verdict_of(state.as_str(), code(&answered.result)),
+            };
             self.printer.answer(answered, &args, line.output, Target::Stdout).await?;
-            return Ok(if verdict == Verdict::Failed { verdict } else { Verdict::Completed });
+            return Ok(verdict);
         }
         let (connection, command, args, job) =
             (self.connection.clone(), line.command.clone(), line.args.clone(), id.clone());
@@ -266,15 +270,12 @@ impl Console {
     /// Waits for a call. Ctrl+C cancels the command, and its own answer says so.
     async fn interruptible<T>(&mut self, id: &CommandId, call: impl Future<Output = Result<T>>) -> Result<T> {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| Error::io("signals", e))?;
-        let mut call = std::pin::pin!(call);
-        tokio::select! {
-            done = &mut call => return done,
-            _ = interrupt.recv() => {}
-        }
-        self.interrupted = true;
-        let asked = serde_json::json!({ "command_id": id }).to_string();
-        let cancel = self.connection.call("cancel", &asked, Extent::Page);
-        tokio::join!(call, cancel).0
+        let interrupted = &mut self.interrupted;
+        let stop = async {
+            interrupt.recv().await;
+            *interrupted = true;
+        };
+        self.connection.unless(stop, id, call).await
     }
 }
 
