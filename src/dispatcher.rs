@@ -54,9 +54,11 @@ pub enum Extent {
     Page,
     /// All rows, handed over as they are.
     All,
+    /// All rows, of which only the table's columns will be seen unless the call names fields.
+    Table,
 }
 
-/// What a call came to. `rows` is there for [`Extent::All`] only.
+/// What a call came to. `rows` is there for [`Extent::All`] and [`Extent::Table`] only.
 pub struct Answered {
     pub result: Arc<ResultObject>,
     pub rows: Option<AllRows>,
@@ -147,7 +149,7 @@ impl Connection {
             return Err(self.unknown_tool(name, &id).await);
         };
         let started = Instant::now();
-        let answered = match self.prepare(id.clone(), tool, args) {
+        let answered = match self.prepare(id.clone(), tool, args, extent) {
             Ok((call, session)) => self.run(tool, call, session, extent).await,
             Err(e) => {
                 if tool.spec().is_recorded() {
@@ -242,7 +244,13 @@ impl Connection {
         e
     }
 
-    fn prepare(&self, id: CommandId, tool: &dyn Tool, args: &str) -> Result<(Call, Option<Arc<Session>>)> {
+    fn prepare(
+        &self,
+        id: CommandId,
+        tool: &dyn Tool,
+        args: &str,
+        extent: Extent,
+    ) -> Result<(Call, Option<Arc<Session>>)> {
         let spec = tool.spec();
         let (common, own) = split(tool, args)?;
         tool.check(&own)?;
@@ -269,6 +277,7 @@ impl Connection {
             claimed,
             spec,
             common,
+            table: extent == Extent::Table,
             args: own,
         };
         Ok((call, session))
@@ -312,7 +321,7 @@ impl Connection {
         }
         // A whole listing is handed over by its own call only, and whoever asks for it has a way to stop it.
         let patience = match extent {
-            Extent::All => limit + STOP_GRACE * 2,
+            Extent::All | Extent::Table => limit + STOP_GRACE * 2,
             Extent::Model | Extent::Page => Duration::from_secs(limits.answer_within_s),
         };
         let mut foreground = Foreground { entry: &entry, gone: true };
@@ -484,10 +493,10 @@ impl Work {
         let (rows, selection) = unless(few, move || shape::select(&*rows, &wanted, &job).map(|s| (rows, s))).await??;
         let mut result = self.completed();
         let total = selection.order.len();
-        if self.extent == Extent::All {
+        if matches!(self.extent, Extent::All | Extent::Table) {
             result.page = Some(Page::whole(total));
             result.data = Some(extra);
-            let rows = AllRows { rows, selection, columns: self.call.spec.columns };
+            let rows = AllRows { rows, selection, columns: self.call.spec.table() };
             return Ok(Answered { result: Arc::new(result), rows: Some(rows) });
         }
         let (size, cap) = self.page_limits();

@@ -11,7 +11,7 @@ use crate::commands;
 use crate::dispatcher::{Connection, Extent};
 use crate::error::{Error, ErrorCode, Result, State};
 use crate::model::CommandId;
-use crate::registry::console::{ConsoleSpec, Line, parse, split_lines};
+use crate::registry::console::{ConsoleSpec, Line, Output, parse, split_lines};
 use crate::registry::{console_spec, input_schema};
 use crate::shape::{ResultObject, clean};
 use editor::Editor;
@@ -188,7 +188,8 @@ impl Console {
         }
         let id = CommandId::mint();
         let connection = self.connection.clone();
-        let call = connection.call_as(id.clone(), &line.command, &line.args, Extent::All);
+        let extent = if line.output == Some(Output::Json) { Extent::All } else { Extent::Table };
+        let call = connection.call_as(id.clone(), &line.command, &line.args, extent);
         let answered = self.interruptible(&id, call).await?;
         self.follow_place(&line.command, &answered.result);
         if line.command == "cls" {

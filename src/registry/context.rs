@@ -45,6 +45,8 @@ pub struct Call {
     pub claimed: Option<String>,
     pub spec: &'static Spec,
     pub common: Common,
+    /// Only the console's columns will be seen.
+    pub table: bool,
     /// The tool's own arguments as they were sent, for the intent.
     pub args: String,
 }
@@ -77,6 +79,13 @@ impl<'a> Context<'a> {
     /// What the caller wants of a listing, for costly columns.
     pub fn wanted(&self) -> &Wanted {
         &self.call.common.wanted
+    }
+
+    /// Whether a field of the rows will be seen, so that it must be filled.
+    pub fn shows(&self, field: &str) -> bool {
+        let wanted = self.wanted();
+        let table = self.call.table && !self.call.spec.table().is_empty();
+        wanted.mentions(field) || (wanted.fields.is_empty() && (!table || self.call.spec.table().contains(&field)))
     }
 
     pub fn warn(&self, text: impl Into<String>) {
@@ -140,6 +149,7 @@ impl<'a> Context<'a> {
             device_name: device.describe().name.clean().into_owned(),
             command: call.spec.name,
             args: super::canonical(&call.args),
+            directory: self.session.map(|s| s.directory()),
             reason: call.common.reason.clone(),
         }
     }

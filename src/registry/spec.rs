@@ -60,6 +60,8 @@ pub struct Spec {
     pub flags: &'static [&'static str],
     /// The columns of the console's table and of the compact text; all of them where empty.
     pub columns: &'static [&'static str],
+    /// The columns of the console's table where it shows others.
+    pub table: &'static [&'static str],
     /// A console line and the arguments it stands for.
     pub examples: &'static [(&'static str, &'static str)],
 }
@@ -78,11 +80,17 @@ impl Spec {
         positional: &[],
         flags: &[],
         columns: &[],
+        table: &[],
         examples: &[],
     };
 
     /// A command about this program's own state.
     pub const SESSION: Spec = Spec { effect: Effect::Session, session: false, ..Spec::READ };
+
+    /// The columns of the console's table; all where empty.
+    pub const fn table(&self) -> &'static [&'static str] {
+        if self.table.is_empty() { self.columns } else { self.table }
+    }
 
     /// Leaves a line in the audit log: it looked at a device or into the evidence.
     pub fn is_recorded(&self) -> bool {
