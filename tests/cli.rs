@@ -247,7 +247,7 @@ fn a_signal_cancels_a_call_and_its_result_says_so() {
     let (_, command) = home.ask_to_remediate(&file);
     let child = home.start(&["call", "fg", &json!({ "command_id": command }).to_string()], "");
     let pid = rustix::process::Pid::from_child(&child);
-    // The handler is there once the process has its log open.
+    // Before the handler is there a signal ends the process at once.
     let deadline = Instant::now() + Duration::from_secs(20);
     let caught = |status: &str| {
         let mask = status.lines().find_map(|l| l.strip_prefix("SigCgt:")).map(str::trim).unwrap_or_default();
