@@ -206,12 +206,11 @@ fn the_console_prints_every_row() {
     assert_eq!(home.run(&["console", "-c", &line], "").expect(0).out.lines().count(), 3001);
     let limited = home.run(&["console", "-c", &format!("{line} -limit 7")], "").expect(0);
     assert_eq!(limited.out.lines().count(), 8);
-    let first_only = home.start(&["console", "-c", &line], "");
-    let mut stdout = BufReader::new(first_only.stdout.unwrap());
+    let mut first_only = home.start(&["console", "-c", &line], "");
+    let mut stdout = BufReader::new(first_only.stdout.take().unwrap());
     stdout.read_line(&mut String::new()).unwrap();
     drop(stdout);
-    let mut said = String::new();
-    first_only.stderr.unwrap().read_to_string(&mut said).unwrap();
+    let said = ended(first_only).expect(0).err;
     assert_eq!(said, "", "a reader that goes away ends it quietly");
 }
 
@@ -248,7 +247,7 @@ fn a_signal_cancels_a_call_and_its_result_says_so() {
     let (_, command) = home.ask_to_remediate(&file);
     let child = home.start(&["call", "fg", &json!({ "command_id": command }).to_string()], "");
     let pid = rustix::process::Pid::from_child(&child);
-    // The handler is there once the process has its log open.
+    // Before the handler is there a signal ends the process at once.
     let deadline = Instant::now() + Duration::from_secs(20);
     let caught = |status: &str| {
         let mask = status.lines().find_map(|l| l.strip_prefix("SigCgt:")).map(str::trim).unwrap_or_default();
