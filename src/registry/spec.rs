@@ -54,6 +54,8 @@ pub struct Spec {
     pub long: bool,
     /// Its rows are looked through: they can be filtered, sorted and paged. Outcomes of a plan are not.
     pub paged: bool,
+    /// Its answer to no arguments is the same for the life of the process, and kept.
+    pub fixed: bool,
     /// The console's fixed order.
     pub positional: &'static [&'static str],
     /// Flags that may stand first without a hyphen in the console.
@@ -77,6 +79,7 @@ impl Spec {
         session: true,
         long: false,
         paged: true,
+        fixed: false,
         positional: &[],
         flags: &[],
         columns: &[],
