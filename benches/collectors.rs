@@ -181,13 +181,19 @@ fn fileinfo(bench: &Bench) {
     let mut sha256sum = Command::new("sha256sum");
     sha256sum.arg(&*path);
     bench.pair("MD5, SHA-1, SHA-256 in one pass", role("three-hashes"), sha256sum, "sha256sum");
-    bench.pair(&format!("fileinfo {path}"), bench.ours(&format!("fileinfo {path}")), role("tlsh"), "TLSH alone (fast-tlsh)");
+    bench.pair(
+        &format!("fileinfo {path}"),
+        bench.ours(&format!("fileinfo {path}")),
+        role("tlsh"),
+        "TLSH alone (fast-tlsh)",
+    );
 }
 
 /// What `fileinfo` does to a file's bytes, without TLSH.
 fn three_hashes(file: &Path) {
     let file = fs::File::open(file).expect("the file");
-    let digests = live_response::device::local::linux::hash::digest(&file, false, &live_response::model::Job::default());
+    let digests =
+        live_response::device::local::linux::hash::digest(&file, false, &live_response::model::Job::default());
     println!("{}", digests.expect("digests").sha256);
 }
 
