@@ -93,9 +93,13 @@ async fn answer(connection: &Arc<Connection>, args: &Args, json: &str) -> Result
     let first =
         match interruptible(connection, &id, connection.call_as(id.clone(), &args.tool, json, Extent::Page)).await {
             Ok(answered) => answered.result,
-            Err(e) => {
-                // An unknown tool: a protocol error elsewhere, wrong usage here.
+            // An unknown tool: a protocol error elsewhere, wrong usage here.
+            Err(e) if e.code == ErrorCode::UnknownCommand => {
                 return Ok(Printed { exit: Exit::Usage, json: render(&ResultObject::from_error(id, &e)) });
+            }
+            Err(e) => {
+                let result = ResultObject::from_error(id, &e);
+                return Ok(Printed { exit: exit_of(&result), json: render(&result) });
             }
         };
     if first.state != crate::error::State::Running {
