@@ -1,9 +1,9 @@
 //! Every kind of answer of every tool fits the tool's output schema, through the real binary.
 
-mod rpc_client;
+mod support;
 
-use rpc_client::{Home, Rpc};
 use serde_json::{Value, json};
+use support::{Home, Rpc};
 
 /// The parts of JSON Schema that our schemas use.
 fn fits(schema: &Value, value: &Value, at: &str) -> Result<(), String> {

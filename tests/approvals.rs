@@ -1,11 +1,11 @@
 //! A person's yes and no, end to end: the real binary, its own state, real files.
 
-mod home;
+mod support;
 
-use home::{Home, Person, ended, text};
 use serde_json::{Value, json};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use support::{Home, Person, Said, ended, text};
 
 const CONTENT: &str = "#!/bin/sh\necho planted\n";
 
@@ -36,7 +36,7 @@ fn a_file_goes_with_a_yes_and_comes_back_with_another() {
     let listed = home.run(&["approvals", "list", "--json"], "").expect(0).json();
     assert_eq!(listed[0]["request_id"], request.as_str());
     assert_eq!(listed[0]["state"], "pending");
-    let shown = home.run(&["approvals", "show", &request], "").expect(0).out;
+    let shown = home.run(&["approvals", "show", &request], "").expect(0).out();
     let sha256 = sha256_of(&file);
     assert!(shown.lines().any(|l| l.contains(file.to_str().unwrap())), "{shown}");
     assert!(shown.lines().any(|l| l.contains(&sha256)), "{shown}");
@@ -47,22 +47,22 @@ fn a_file_goes_with_a_yes_and_comes_back_with_another() {
     assert!(file.exists());
     assert_eq!(state_of(&home, &command)["state"], "pending_approval");
 
-    let code = person.code(1);
+    let code = person.code_of(1);
     let approved = home.run(&["approvals", "approve", &request], format!("{code}\n")).expect(0);
-    assert!(approved.out.contains("verified: yes"), "{}", approved.out);
-    assert!(approved.out.contains(&sha256), "the plan is on the screen");
+    assert!(approved.out().contains("verified: yes"), "{}", approved.out());
+    assert!(approved.out().contains(&sha256), "the plan is on the screen");
     assert!(!file.exists());
     let status = state_of(&home, &command);
     assert_eq!((&status["state"], &status["verified"]), (&json!("completed"), &json!("yes")));
     assert_eq!(status["replayed"], true);
-    home.run(&["approvals", "approve", &request], format!("{}\n", person.code(0))).expect(1).says("E_CONSUMED");
+    home.run(&["approvals", "approve", &request], format!("{}\n", person.code_of(0))).expect(1).says("E_CONSUMED");
 
     let undo = home.call("undo", json!({ "type": "file", "id": file })).expect(4).json();
     let request = text(&undo["approval"]["request_id"]);
     // The step that approved the removal approves nothing else.
     home.run(&["approvals", "approve", &request], format!("{code}\n")).expect(1).says("E_FACTOR_REUSED");
     assert!(!file.exists());
-    home.run(&["approvals", "approve", &request], format!("{}\n", person.code(0))).expect(0);
+    home.run(&["approvals", "approve", &request], format!("{}\n", person.code_of(0))).expect(0);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), CONTENT);
     let after = std::fs::metadata(&file).unwrap();
     assert_eq!(after.mode(), before.mode());
@@ -86,7 +86,7 @@ fn a_no_is_final_and_needs_no_code() {
     home.run(&["approvals", "deny", &request], "").expect(0);
     let status = state_of(&home, &command);
     assert_eq!((&status["state"], &status["error"]["code"]), (&json!("refused"), &json!("E_DENIED")));
-    home.run(&["approvals", "approve", &request], format!("{}\n", person.code(0))).expect(1).says("E_DENIED");
+    home.run(&["approvals", "approve", &request], format!("{}\n", person.code_of(0))).expect(1).says("E_DENIED");
     assert!(file.exists());
     assert!(home.log().lines().filter(|l| l.contains("request.denied")).all(|l| !l.contains("anna")));
 }
@@ -95,18 +95,18 @@ fn a_no_is_final_and_needs_no_code() {
 fn a_request_that_nobody_decides_expires() {
     let home = Home::new();
     let person = home.enroll("anna");
-    let config = home.0.join("config/live-response");
+    let config = home.path().join("config/live-response");
     std::fs::create_dir_all(&config).unwrap();
     let policy = "version = 1\n[defaults]\npending_ttl_s = 1\n[[rule]]\ncommands = [\"remediate\"]\n\
                   groups = [\"this-host\"]\nlevel = \"L\"\nvotes = 1\n";
     std::fs::write(config.join("policy.toml"), policy).unwrap();
     let file = home.file("dropper", CONTENT);
     let asked = home.run(&["--config", "../config/live-response/config.toml", "call", "devices"], "");
-    assert_ne!(asked.code, 0, "a named configuration has to be there");
+    assert_ne!(asked.code(), 0, "a named configuration has to be there");
     let (request, command) = home.ask_to_remediate(&file);
     let waited = home.call("fg", json!({ "command_id": command })).expect(0).json();
     assert_eq!(waited["data"]["command"]["state"], "expired");
-    home.run(&["approvals", "approve", &request], format!("{}\n", person.code(0))).expect(1).says("E_EXPIRED");
+    home.run(&["approvals", "approve", &request], format!("{}\n", person.code_of(0))).expect(1).says("E_EXPIRED");
     assert!(file.exists());
 }
 
@@ -116,9 +116,9 @@ fn of_two_processes_with_the_same_code_one_dispatches() {
     let person = home.enroll("anna");
     let file = home.file("dropper", CONTENT);
     let (request, _) = home.ask_to_remediate(&file);
-    let code = format!("{}\n", person.code(0));
+    let code = format!("{}\n", person.code_of(0));
     let racers: Vec<_> = (0..4).map(|_| home.start(&["approvals", "approve", &request], &code)).collect();
-    let codes: Vec<i32> = racers.into_iter().map(|r| ended(r).code).collect();
+    let codes: Vec<i32> = racers.into_iter().map(|r| ended(r).code()).collect();
     assert_eq!(codes.iter().filter(|c| **c == 0).count(), 1, "{codes:?}");
     assert_eq!(home.count("exec.consumed"), 1);
     assert!(!file.exists());
@@ -132,7 +132,7 @@ fn the_asker_may_be_dead_by_then() {
     let file = home.file("dropper", CONTENT);
     // The process that asked has ended when `call` returns.
     let (request, command) = home.ask_to_remediate(&file);
-    home.run(&["approvals", "approve", &request], format!("{}\n", person.code(0))).expect(0);
+    home.run(&["approvals", "approve", &request], format!("{}\n", person.code_of(0))).expect(0);
     assert!(!file.exists());
     let jobs = home.call("jobs", json!({})).expect(0).json();
     let rows = jobs["data"]["rows"].as_array().unwrap();
@@ -146,7 +146,7 @@ fn a_plan_whose_file_has_changed_is_not_run() {
     let file = home.file("dropper", CONTENT);
     let (request, command) = home.ask_to_remediate(&file);
     std::fs::write(&file, "another content\n").unwrap();
-    home.run(&["approvals", "approve", &request], format!("{}\n", person.code(0))).expect(1).says("E_ENTITY_DRIFT");
+    home.run(&["approvals", "approve", &request], format!("{}\n", person.code_of(0))).expect(1).says("E_ENTITY_DRIFT");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "another content\n");
     assert_eq!(state_of(&home, &command)["error"]["code"], "E_ENTITY_DRIFT");
 }
@@ -157,10 +157,10 @@ fn the_plan_has_to_reach_the_screen() {
     let person = home.enroll("anna");
     let file = home.file("dropper", CONTENT);
     let (request, command) = home.ask_to_remediate(&file);
-    let mut child = home.command(&["approvals", "approve", &request]).spawn().unwrap();
+    let mut child = home.piped(&["approvals", "approve", &request]).spawn().unwrap();
     drop(child.stdout.take());
-    std::io::Write::write_all(&mut child.stdin.take().unwrap(), format!("{}\n", person.code(0)).as_bytes()).unwrap();
-    assert_eq!(ended(child).code, 1);
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), format!("{}\n", person.code_of(0)).as_bytes()).unwrap();
+    assert_eq!(ended(child).code(), 1);
     assert!(file.exists());
     assert_eq!(state_of(&home, &command)["state"], "pending_approval");
 }
@@ -184,8 +184,9 @@ fn a_further_enrolment_needs_a_code_of_someone_enrolled() {
     let anna = home.enroll("anna");
     home.run(&["approver", "enroll", "mallory"], "\n").expect(1).says("E_APPROVER_NOT_ENTITLED");
     home.run(&["approver", "enroll", "mallory", "--as", "anna"], "000000\n\n").expect(1);
-    let screen = home.run(&["approver", "enroll", "bert", "--as", "anna"], format!("{}\n\n", anna.code(0))).expect(0);
-    let bert = Person::scan(&screen.out);
+    let screen =
+        home.run(&["approver", "enroll", "bert", "--as", "anna"], format!("{}\n\n", anna.code_of(0))).expect(0);
+    let bert = Person::scan(&screen.out());
     let listed = home.run(&["approver", "list", "--json"], "").expect(0).json();
     let names: Vec<&str> = listed.as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["anna", "bert"]);
@@ -193,7 +194,7 @@ fn a_further_enrolment_needs_a_code_of_someone_enrolled() {
     // Two people: who votes has to be said.
     let file = home.file("dropper", CONTENT);
     let (request, _) = home.ask_to_remediate(&file);
-    let code = format!("{}\n", bert.code(0));
+    let code = format!("{}\n", bert.code_of(0));
     home.run(&["approvals", "approve", &request], &code).expect(2).says("E_BAD_ARGS");
     home.run(&["approvals", "approve", &request, "--as", "bert"], &code).expect(0);
     assert!(home.log().contains("bert"));
@@ -217,15 +218,15 @@ fn an_unknown_request_and_a_changed_log_end_with_1() {
     for command in ["show", "approve", "deny"] {
         home.run(&["approvals", command, "r-\u{1b}[2J"], "123456\n").expect(1).says("E_SCOPE");
     }
-    let checkpoint = home.run(&["audit", "checkpoint"], "").expect(0).out;
+    let checkpoint = home.run(&["audit", "checkpoint"], "").expect(0).out();
     let kept = home.file("checkpoint", &checkpoint);
     home.run(&["audit", "verify", "--checkpoint", kept.to_str().unwrap()], "").expect(0);
-    let segment = std::fs::read_dir(home.0.join("state/audit")).unwrap().flatten().map(|e| e.path());
+    let segment = std::fs::read_dir(home.state().join("audit")).unwrap().flatten().map(|e| e.path());
     let segment = segment.filter(|p| p.metadata().unwrap().len() > 100).min().expect("a segment");
     let text = std::fs::read_to_string(&segment).unwrap();
     std::fs::write(&segment, text.replacen("anna", "anny", 1)).unwrap();
     let verdict = home.run(&["audit", "verify"], "").expect(1);
-    assert!(verdict.out.contains("DOES NOT HOLD"), "{}", verdict.out);
+    assert!(verdict.out().contains("DOES NOT HOLD"), "{}", verdict.out());
 }
 
 #[test]
@@ -236,8 +237,8 @@ fn a_watch_shows_and_asks() {
     let (request, command) = home.ask_to_remediate(&file);
     let watched = home.run(&["approvals", "watch"], "no\n");
     // The second look at stdin, if there is one, finds its end.
-    assert!(watched.out.contains(&request), "{}", watched.out);
-    assert!(watched.out.contains("denied"), "{}", watched.out);
+    assert!(watched.out().contains(&request), "{}", watched.out());
+    assert!(watched.out().contains("denied"), "{}", watched.out());
     assert_eq!(state_of(&home, &command)["state"], "refused");
 }
 

@@ -1,14 +1,10 @@
 //! JSON-RPC on stdio, against the real binary.
 
-#[allow(dead_code)]
-mod client;
-#[allow(dead_code)]
-mod rpc_client;
+mod support;
 
-use client::{Client, endless_file};
-use rpc_client::Home;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
+use support::{Client, Home, endless_file};
 
 fn start(home: &Home) -> Client {
     Client::start(home, &["rpc"])

@@ -1,13 +1,10 @@
 //! MCP on stdio, against the real binary.
 
-mod client;
-#[allow(dead_code)]
-mod rpc_client;
+mod support;
 
-use client::{Client, endless_file, initialize, stateless};
-use rpc_client::Home;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
+use support::{Client, Home, endless_file, initialize, stateless};
 
 fn names(list: &Value) -> Vec<String> {
     let tools = list["result"]["tools"].as_array().expect("tools");

@@ -1,6 +1,6 @@
-//! A client that writes lines to the real binary and reads its lines, with a deadline on everything.
+//! Clients that write lines to the real binary and read its lines.
 
-use crate::rpc_client::Home;
+use super::Home;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ExitStatus, Stdio};
@@ -138,4 +138,26 @@ pub fn endless_file(home: &Home) -> String {
     let path = home.file("endless", b"");
     std::fs::OpenOptions::new().write(true).open(&path).and_then(|f| f.set_len(30_000_000_000)).expect("a sparse file");
     path.display().to_string()
+}
+
+/// A client of `rpc` that waits for each answer.
+pub struct Rpc(Client);
+
+impl Rpc {
+    pub fn start(home: &Home) -> Self {
+        Rpc(Client::start(home, &["rpc"]))
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.0.child.id()
+    }
+
+    /// The result object of a call, also of one that was refused or failed.
+    pub fn call(&mut self, method: &str, params: Value) -> Value {
+        let mut answer = self.0.ask(method, params);
+        match answer.get_mut("result") {
+            Some(result) => result.take(),
+            None => answer["error"]["data"].take(),
+        }
+    }
 }
