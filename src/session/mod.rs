@@ -148,7 +148,7 @@ impl SessionManager {
             return Ok(());
         };
         Err(Error::new(ErrorCode::TooManySessions, format!("{count} sessions are open {whose}, the limit is {limit}"))
-            .hint("disconnect one; an idle session closes by itself after 30 minutes"))
+            .hint(format!("disconnect one; an idle session closes by itself after {} s", self.limits.idle_s)))
     }
 
     pub fn open(
@@ -216,7 +216,9 @@ impl SessionManager {
 
     /// What a connection leaves behind when it ends.
     pub fn close_connection(&self, connection: ConnectionId) {
-        lock(&self.sessions).retain(|_, s| s.connection != connection);
+        let mut sessions = lock(&self.sessions);
+        sessions.retain(|_, s| s.connection != connection);
+        lock(&self.order).retain(|id| sessions.contains_key(id));
     }
 
     fn close_idle(&self) {
@@ -231,7 +233,7 @@ impl SessionManager {
 
     /// Runs an approved plan on its device, once.
     pub async fn dispatch(&self, approved: Approved, job: &Arc<Job>) -> Outcome {
-        match self.devices.open(approved.device().as_str()) {
+        match self.devices.open(approved.device().as_str(), job).await {
             Ok(device) => device.apply(approved, job).await,
             Err(e) => Outcome {
                 rows: Vec::new(),
