@@ -155,7 +155,7 @@ impl Connection {
             return Err(self.unknown_tool(name, &id).await);
         };
         let started = Instant::now();
-        let answered = match self.prepare(id.clone(), tool, args, extent) {
+        let answered = match self.prepare(id.clone(), tool, args, extent).await {
             Ok((call, session)) => self.run(tool, call, session, extent).await,
             Err(e) => {
                 if tool.spec().is_recorded() {
@@ -250,7 +250,7 @@ impl Connection {
         e
     }
 
-    fn prepare(
+    async fn prepare(
         &self,
         id: CommandId,
         tool: &dyn Tool,
@@ -266,12 +266,10 @@ impl Connection {
             false => None,
         };
         if let Some(session) = &session {
-            let role = core.guard.role(&self.principal, session.device.id())?;
-            if role < spec.role {
-                return Err(Error::new(
-                    ErrorCode::Scope,
-                    format!("{} needs the advanced role on {}", spec.name, session.device.id()),
-                ));
+            let device = session.device.id();
+            if core.role(&self.principal, device).await? < spec.role {
+                let what = format!("{} needs the advanced role on {device}", spec.name);
+                return Err(Error::new(ErrorCode::Scope, what).hint("whoever keeps the policy can give it, in [[principal]] roles"));
             }
         }
         let claimed = self.claimed.lock().ok().and_then(|c| c.clone());

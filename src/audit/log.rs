@@ -131,9 +131,9 @@ impl Log {
         self.inner().follow(&self.dir)
     }
 
-    /// Whether the log holds records that the fold has not seen.
+    /// Whether the log holds records that the fold has not seen, or somebody is at it just now. Never waits.
     pub fn changed(&self) -> bool {
-        let inner = self.inner();
+        let Ok(inner) = self.inner.try_lock() else { return true };
         match &inner.cursor {
             Some(cursor) => !cursor.is_current(&self.dir),
             None => segment::list(&self.dir).is_ok_and(|s| !s.is_empty()),

@@ -8,19 +8,22 @@ use super::local::pool::Pool;
 use super::local::{self, LocalDevice, OwnThings};
 use crate::config::Config;
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{DevicePath, DeviceRow};
+use crate::model::{DeviceId, DevicePath, DeviceRef, DeviceRow, Job};
 use crate::nearest::nearest;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Directories that `image:` may open; none listed means any.
+#[derive(Clone)]
+struct Images(Arc<[PathBuf]>);
+
 pub struct Devices {
     local: Arc<LocalDevice>,
     own: Arc<OwnThings>,
     pool: Pool,
-    /// Directories that `image:` may open; none listed means any.
-    images: Vec<PathBuf>,
+    images: Images,
 }
 
 impl Devices {
@@ -29,20 +32,30 @@ impl Devices {
         let own = Arc::new(OwnThings::new(config.home.clone(), files));
         let pool = Pool::default();
         let local = Arc::new(LocalDevice::new(&config.home, Arc::clone(&own), pool.clone()));
-        Devices { local, own, pool, images: config.images.clone() }
+        Devices { local, own, pool, images: Images(config.images.as_slice().into()) }
     }
 
     /// The devices that are known without being named.
     pub fn rows(&self) -> Vec<DeviceRow> {
-        let images = self.images.iter().map(|dir| self.image(dir.clone()).row());
+        let images = self.images.0.iter().map(|dir| self.image(dir.clone()).row());
         std::iter::once(self.local.row()).chain(images).collect()
     }
 
-    /// Opens a device by its id or its unique name. `E_NO_DEVICE` names the nearest one. Looks at a directory that is
-    /// named as an image, which may block where its mount hangs.
-    pub fn open(&self, named: &str) -> Result<Arc<dyn Device>> {
-        if let Some(dir) = named.strip_prefix(image::PREFIX) {
-            return Ok(Arc::new(self.image(self.directory(dir)?)));
+    /// What a device's id stands for, whether or not it can be opened now. Looks at nothing.
+    pub fn describe(&self, id: &DeviceId) -> Option<DeviceRef> {
+        match id.as_str() {
+            local::ID => Some(self.local.describe()),
+            id => id.strip_prefix(image::PREFIX).map(|_| image::describe(id)),
+        }
+    }
+
+    /// Opens a device by its id or its unique name. `E_NO_DEVICE` names the nearest one. The directory of an image is
+    /// looked at on a slot of the pool: its mount may hang.
+    pub async fn open(&self, named: &str, job: &Arc<Job>) -> Result<Arc<dyn Device>> {
+        if let Some(dir) = named.strip_prefix(image::PREFIX).map(str::to_owned) {
+            let images = self.images.clone();
+            let real = self.pool.run(job, move |_| images.directory(&dir)).await?;
+            return Ok(Arc::new(self.image(real)));
         }
         let host = self.local.describe().name;
         if named == local::ID || named.eq_ignore_ascii_case(host.raw()) {
@@ -59,7 +72,9 @@ impl Devices {
     fn image(&self, dir: PathBuf) -> ImageDevice {
         ImageDevice::new(dir, Arc::clone(&self.own), self.pool.clone())
     }
+}
 
+impl Images {
     /// The real directory of an image, where it may be opened.
     fn directory(&self, text: &str) -> Result<PathBuf> {
         let no = |why: &str| Error::new(ErrorCode::NoDevice, format!("no device \"{}{text}\": {why}", image::PREFIX));
@@ -74,7 +89,7 @@ impl Devices {
             return Err(no("it is no directory").hint("mount the image first, and name the directory it is mounted on"));
         }
         let is_listed = |dir: &PathBuf| std::fs::canonicalize(dir).is_ok_and(|listed| real.starts_with(listed));
-        if !self.images.is_empty() && !self.images.iter().any(is_listed) {
+        if !self.0.is_empty() && !self.0.iter().any(is_listed) {
             return Err(
                 no("the configuration does not list it").hint("`devices` shows the images that [local] images lists")
             );
@@ -89,8 +104,8 @@ mod tests {
     use crate::config::Limits;
     use crate::guard::approved_for_test;
     use crate::model::{
-        Answer, ArrivalQuery, Ask, ConnectionQuery, DeviceId, DirQuery, End, EntityKind, FileQuery, Job, Outcome,
-        ProcessQuery, Query, RemediatedQuery, ServiceQuery, Verified, Wish,
+        Answer, ArrivalQuery, Ask, ConnectionQuery, DirQuery, End, EntityKind, FileQuery, Outcome, ProcessQuery, Query,
+        RemediatedQuery, ServiceQuery, Verified, Wish,
     };
     use crate::private::scratch::Scratch;
     use tokio::io::AsyncReadExt;
@@ -119,45 +134,59 @@ mod tests {
         Wish::Remediate { kind: EntityKind::File, ids: vec![spoken(path)] }
     }
 
-    #[test]
-    fn this_host_has_two_names() {
-        let home = Scratch::new();
+    #[tokio::test]
+    async fn this_host_has_two_names() {
+        let (home, job) = (Scratch::new(), Arc::new(Job::default()));
         let devices = devices(&home, Vec::new());
         let host = devices.rows()[0].name.raw().to_owned();
         for name in ["local".to_owned(), host.clone(), host.to_uppercase()] {
-            assert_eq!(devices.open(&name).unwrap().id().as_str(), "local", "{name}");
+            assert_eq!(devices.open(&name, &job).await.unwrap().id().as_str(), "local", "{name}");
         }
         assert_eq!(std::fs::read_dir(&*home).unwrap().count(), 0);
     }
 
-    #[test]
-    fn an_unknown_device_comes_with_the_nearest() {
-        let home = Scratch::new();
-        let e = devices(&home, Vec::new()).open("locl").err().unwrap();
+    #[tokio::test]
+    async fn an_unknown_device_comes_with_the_nearest() {
+        let (home, job) = (Scratch::new(), Arc::new(Job::default()));
+        let e = devices(&home, Vec::new()).open("locl", &job).await.err().unwrap();
         assert_eq!(e.code, ErrorCode::NoDevice);
         assert!(e.hint.unwrap().contains("\"local\""));
         for bad in ["", "LOCAL ", "image:", "image:relative", "image:/never/was", "image:/dev/null", "image:esc:\\x"] {
-            assert_eq!(devices(&home, Vec::new()).open(bad).err().unwrap().code, ErrorCode::NoDevice, "{bad:?}");
+            assert_eq!(
+                devices(&home, Vec::new()).open(bad, &job).await.err().unwrap().code,
+                ErrorCode::NoDevice,
+                "{bad:?}"
+            );
         }
     }
 
-    #[test]
-    fn only_listed_images_open_where_some_are_listed() {
-        let (home, image) = (Scratch::new(), Scratch::new());
+    #[tokio::test]
+    async fn only_listed_images_open_where_some_are_listed() {
+        let (home, image, job) = (Scratch::new(), Scratch::new(), Arc::new(Job::default()));
         std::fs::create_dir(image.join("disk")).unwrap();
         std::os::unix::fs::symlink("/etc", image.join("out")).unwrap();
         let listed = devices(&home, vec![image.join("disk")]);
         assert_eq!(listed.rows().len(), 2);
-        listed.open(&format!("image:{}", image.join("disk").display())).unwrap();
+        listed.open(&format!("image:{}", image.join("disk").display()), &job).await.unwrap();
         for out in [image.join("out"), image.join("disk/.."), PathBuf::from("/")] {
-            assert!(listed.open(&format!("image:{}", out.display())).is_err(), "{}", out.display());
+            assert!(listed.open(&format!("image:{}", out.display()), &job).await.is_err(), "{}", out.display());
         }
+    }
+
+    #[test]
+    fn an_image_that_is_gone_has_still_its_name() {
+        let home = Scratch::new();
+        let devices = devices(&home, Vec::new());
+        let gone = devices.describe(&DeviceId::new("image:/never/was")).unwrap();
+        assert_eq!((gone.id.as_str(), gone.backend), ("image:/never/was", "image"));
+        assert_eq!(devices.describe(&DeviceId::new("local")).unwrap().backend, "local");
+        assert!(devices.describe(&DeviceId::new("elsewhere")).is_none());
     }
 
     #[tokio::test]
     async fn a_file_of_this_host_goes_comes_back_and_is_listed() {
         let (home, dir, job) = (Scratch::new(), Scratch::new(), Arc::new(Job::default()));
-        let local = devices(&home, Vec::new()).open("local").unwrap();
+        let local = devices(&home, Vec::new()).open("local", &job).await.unwrap();
         let path = dir.join("evil");
         std::fs::write(&path, "payload").unwrap();
         let gone = remediate(local.as_ref(), of_file(&path), &job).await;
@@ -174,7 +203,7 @@ mod tests {
     #[tokio::test]
     async fn a_plan_for_another_device_is_not_done() {
         let (home, dir, job) = (Scratch::new(), Scratch::new(), Arc::new(Job::default()));
-        let local = devices(&home, Vec::new()).open("local").unwrap();
+        let local = devices(&home, Vec::new()).open("local", &job).await.unwrap();
         std::fs::write(dir.join("file"), "x").unwrap();
         let steps = local.resolve(&of_file(&dir.join("file")), &job).await.unwrap();
         let outcome = local.apply(approved_for_test(&DeviceId::new("image:/x"), steps), &job).await;
@@ -186,7 +215,10 @@ mod tests {
     async fn what_a_device_has_not_is_said() {
         let (home, dir, job) = (Scratch::new(), Scratch::new(), Arc::new(Job::default()));
         let all = devices(&home, Vec::new());
-        let (local, image) = (all.open("local").unwrap(), all.open(&format!("image:{}", dir.display())).unwrap());
+        let (local, image) = (
+            all.open("local", &job).await.unwrap(),
+            all.open(&format!("image:{}", dir.display()), &job).await.unwrap(),
+        );
         let unsupported = |e: Error| assert!(e.code == ErrorCode::Unsupported && e.hint.is_some(), "{e}");
         unsupported(local.read(ServiceQuery::default().query(), &job).await.err().unwrap());
         unsupported(local.supports(&Wish::Release).unwrap_err());
@@ -211,7 +243,7 @@ mod tests {
         std::fs::write(dir.join("etc/passwd"), format!("ann:x:{uid}:{uid}::/:/bin/sh\n")).unwrap();
         std::fs::write(dir.join("etc/os-release"), "PRETTY_NAME=\"Image OS 1\"\n").unwrap();
         std::os::unix::fs::symlink("/etc/passwd", dir.join("link")).unwrap();
-        let image = devices(&home, Vec::new()).open(&format!("image:{}", dir.display())).unwrap();
+        let image = devices(&home, Vec::new()).open(&format!("image:{}", dir.display()), &job).await.unwrap();
         let arrival = ArrivalQuery::pick(image.read(ArrivalQuery::default().query(), &job).await.unwrap()).unwrap();
         assert_eq!(arrival.os.raw(), "Image OS 1");
         let query = Query::Dir(DirQuery { path: DevicePath::new("/etc"), full_path: false });
@@ -229,8 +261,8 @@ mod tests {
         let (home, job) = (Scratch::new(), Arc::new(Job::default()));
         std::fs::write(home.join("secret"), "canary").unwrap();
         let all = devices(&home, Vec::new());
-        let inside = all.open(&format!("image:{}", home.display())).unwrap();
-        let above = all.open(&format!("image:{}", home.parent().unwrap().display())).unwrap();
+        let inside = all.open(&format!("image:{}", home.display()), &job).await.unwrap();
+        let above = all.open(&format!("image:{}", home.parent().unwrap().display()), &job).await.unwrap();
         let below = DevicePath::new("/").join(&DevicePath::new(home.file_name().unwrap().as_bytes()));
         for (device, path) in [(inside, DevicePath::new("/secret")), (above, below.join(&DevicePath::new("secret")))] {
             assert_eq!(device.fetch(FileQuery { path }, &job).await.err().unwrap().code, ErrorCode::SelfTarget);

@@ -28,14 +28,18 @@ impl ImageDevice {
     }
 }
 
+/// An image by its id, mounted or not.
+pub(super) fn describe(id: &str) -> DeviceRef {
+    DeviceRef { id: DeviceId::new(id), name: Untrusted::new(id), platform: std::env::consts::OS, backend: "image" }
+}
+
 impl Device for ImageDevice {
     fn id(&self) -> &DeviceId {
         &self.id
     }
 
     fn describe(&self) -> DeviceRef {
-        let name = Untrusted::new(self.id.as_str());
-        DeviceRef { id: self.id.clone(), name, platform: std::env::consts::OS, backend: "image" }
+        describe(self.id.as_str())
     }
 
     fn row(&self) -> DeviceRow {

@@ -218,9 +218,15 @@ impl Guard {
         Ok(all)
     }
 
-    /// Whether the log holds records that this process has not seen. Cheap.
+    /// Whether a look at the state may have to read or write the log first. Cheap; never waits.
     pub fn changed(&self) -> bool {
-        self.log.changed()
+        let stale = |now: &Moment| lock(&self.state).requests.iter().any(|e| self.is_stale(e, now));
+        self.log.changed() || stale(&self.log.now())
+    }
+
+    /// Whether each look at the policy reads a file.
+    pub fn has_policy_file(&self) -> bool {
+        self.policy.is_some()
     }
 
     /// Looks at the state as it is now. What time or a dead executor has done meanwhile is put on record first.

@@ -8,10 +8,10 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::evidence::{Custody, Held, Sealed, Slice, Store};
 use crate::guard::{Admission, Guard, Intent};
 use crate::model::{
-    Arrival, ArrivalQuery, Ask, CommandId, DevicePath, DeviceRow, Disclosure, EnterQuery, FileQuery, Job, SessionId,
-    Sha256, Step, Wish,
+    Arrival, ArrivalQuery, Ask, CommandId, DeviceId, DevicePath, DeviceRef, DeviceRow, Disclosure, EnterQuery,
+    FileQuery, Job, SessionId, Sha256, Step, Wish,
 };
-use crate::principal::{Principal, Transport};
+use crate::principal::{Principal, Role, Transport};
 use crate::session::{ConnectionId, Session, SessionManager};
 use crate::shape::Wanted;
 use std::sync::{Arc, OnceLock};
@@ -24,6 +24,15 @@ pub struct Core {
 }
 
 impl Core {
+    /// What an account may on a device. The built-in policy is in memory; a file is read off the async threads.
+    pub async fn role(&self, by: &Principal, device: &DeviceId) -> Result<Role> {
+        if !self.guard.has_policy_file() {
+            return self.guard.role(by, device);
+        }
+        let (by, device) = (by.clone(), device.clone());
+        self.guard(move |g| g.role(&by, &device)).await?
+    }
+
     /// Runs guard work where it may block on a lock or a disk.
     pub async fn guard<T: Send + 'static>(&self, work: impl FnOnce(&Guard) -> T + Send + 'static) -> Result<T> {
         let guard = self.guard.clone();
@@ -119,7 +128,7 @@ impl<'a> Context<'a> {
     pub async fn propose<T>(&self, wish: Wish) -> Result<Reply<T>> {
         let device = self.device()?;
         device.supports(&wish)?;
-        let intent = self.intent(device.as_ref());
+        let intent = self.intent(&device.describe());
         if let Some(pending) = self.admit(&intent).await? {
             return Ok(pending);
         }
@@ -137,7 +146,7 @@ impl<'a> Context<'a> {
         })
     }
 
-    fn intent(&self, device: &dyn Device) -> Intent {
+    fn intent(&self, device: &DeviceRef) -> Intent {
         let call = self.call;
         Intent {
             by: call.principal.clone(),
@@ -145,8 +154,8 @@ impl<'a> Context<'a> {
             claimed: call.claimed.clone(),
             command_id: call.command_id.clone(),
             session: self.session.map(|s| s.id.clone()),
-            device: device.id().clone(),
-            device_name: device.describe().name.clean().into_owned(),
+            device: device.id.clone(),
+            device_name: device.name.clean().into_owned(),
             command: call.spec.name,
             args: super::canonical(&call.args),
             directory: self.session.map(|s| s.directory()),
@@ -158,7 +167,7 @@ impl<'a> Context<'a> {
     pub async fn connect(&self, device: &str, comment: Option<String>) -> Result<(Arc<Session>, Arrival)> {
         let sessions = &self.core.sessions;
         sessions.check_room(&self.call.principal)?;
-        let device = sessions.devices.open(device)?;
+        let device = sessions.devices.open(device, self.job).await?;
         let asked = ArrivalQuery::default().query();
         let arrival = ArrivalQuery::pick(device.read(asked, self.job).await?)?;
         let session = sessions.open(
@@ -237,8 +246,12 @@ impl<'a> Context<'a> {
             let store = self.core.evidence.clone();
             return Ok(Reply::Done(blocking(move || store.read(&slice)).await??));
         }
-        let device = self.core.sessions.devices.open(of.device.as_str())?;
-        let intent = self.intent(device.as_ref());
+        // The device may be gone by now: what was collected from it is here.
+        let device = self.core.sessions.devices.describe(&of.device).ok_or_else(|| {
+            Error::new(ErrorCode::NoDevice, format!("the file is of {}, which is no device here", of.device))
+                .hint("devices lists what there is")
+        })?;
+        let intent = self.intent(&device);
         if let Some(pending) = self.admit(&intent).await? {
             return Ok(pending);
         }
