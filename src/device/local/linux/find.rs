@@ -213,6 +213,17 @@ impl Queue {
     }
 }
 
+/// A thread's place at the queue. One that panics ends the walk: the others would wait for it for ever.
+struct Seat<'q>(&'q Queue);
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.end();
+        }
+    }
+}
+
 struct Walk<'a> {
     view: &'a View,
     query: &'a FindQuery,
@@ -264,6 +275,7 @@ impl<'a> Walk<'a> {
 
     /// One thread's part of the walk: its hits in order of their paths.
     fn work(&self, queue: &Queue) -> Result<Vec<FileEntry>> {
+        let _seat = Seat(queue);
         let mut tasks = Vec::new();
         let mut hits = Vec::new();
         let mut buffer = vec![MaybeUninit::uninit(); 64 * 1024];
@@ -538,6 +550,21 @@ mod tests {
             std::fs::create_dir_all(tree.path(file).parent().unwrap()).unwrap();
             std::fs::write(tree.path(file), file).unwrap();
         }
+    }
+
+    #[test]
+    fn a_thread_that_panics_keeps_nobody_waiting() {
+        let queue = Queue::new(2, Task { path: Vec::new(), anchor: None, above: 0, depth: 0, mount: None });
+        assert!(queue.take().is_some());
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| queue.take().is_none());
+            let broken = scope.spawn(|| {
+                let _seat = Seat(&queue);
+                panic!("planted");
+            });
+            assert!(broken.join().is_err());
+            assert!(waits.join().unwrap());
+        });
     }
 
     #[test]
