@@ -151,37 +151,40 @@ fn inline(value: &Value) -> String {
 
 /// An object as `key: value` lines, what lies deeper indented by two.
 pub fn object(json: &RawValue) -> String {
-    let text = whole_object(json);
+    let text = object_upto(json, 2 * BYTE_CAP);
     if text.len() <= BYTE_CAP {
         return text;
     }
-    format!(
-        "{}\n… {} bytes more in the structured content",
-        upto(&text, BYTE_CAP - TAIL),
-        text.len() - (BYTE_CAP - TAIL)
-    )
+    format!("{}\n… the rest is in the structured content", upto(&text, BYTE_CAP - TAIL))
 }
 
 /// [`object`] without a cap, for the console.
 pub fn whole_object(json: &RawValue) -> String {
+    object_upto(json, usize::MAX)
+}
+
+/// No member is begun once there are `enough` bytes.
+fn object_upto(json: &RawValue, enough: usize) -> String {
     let mut out = String::new();
     match serde_json::from_str::<Value>(json.get()) {
-        Ok(value) => lines(&value, 0, &mut out),
+        Ok(value) => lines(&value, 0, enough, &mut out),
         Err(_) => out.push_str(json.get()),
     }
     out.truncate(out.trim_end_matches('\n').len());
     out
 }
 
-fn lines(value: &Value, depth: usize, out: &mut String) {
-    if out.len() > 2 * BYTE_CAP {
+fn lines(value: &Value, depth: usize, enough: usize, out: &mut String) {
+    if out.len() > enough {
         return;
     }
     match value {
-        Value::Object(members) => members.iter().for_each(|(name, member)| member_line(name, member, depth, out)),
+        Value::Object(members) => {
+            members.iter().for_each(|(name, member)| member_line(name, member, depth, enough, out))
+        }
         Value::Array(items) if items.iter().any(Value::is_object) => items.iter().for_each(|item| {
             let mut block = String::new();
-            lines(item, 0, &mut block);
+            lines(item, 0, enough, &mut block);
             for (n, line) in block.lines().enumerate() {
                 let _ = writeln!(out, "{:depth$}{} {line}", "", if n == 0 { '-' } else { ' ' });
             }
@@ -192,7 +195,7 @@ fn lines(value: &Value, depth: usize, out: &mut String) {
     }
 }
 
-fn member_line(name: &str, member: &Value, depth: usize, out: &mut String) {
+fn member_line(name: &str, member: &Value, depth: usize, enough: usize, out: &mut String) {
     let is_empty = match member {
         Value::Null => true,
         Value::String(text) => text.is_empty(),
@@ -207,7 +210,7 @@ fn member_line(name: &str, member: &Value, depth: usize, out: &mut String) {
     };
     if is_nested && !is_empty {
         let _ = writeln!(out, "{:depth$}{name}:", "");
-        lines(member, depth + 2, out);
+        lines(member, depth + 2, enough, out);
     } else if !is_empty {
         let _ = writeln!(out, "{:depth$}{name}: {}", "", inline(member));
     }
@@ -246,6 +249,13 @@ mod tests {
     fn list(rows: &[Box<RawValue>], columns: &[&str], total: usize) -> String {
         let rows: Vec<&RawValue> = rows.iter().map(|r| &**r).collect();
         listing(&rows, columns, &Page { start: 0, total, cursor: &|at| format!("c.{at}") })
+    }
+
+    #[test]
+    fn a_console_gets_the_whole_of_an_object() {
+        let members: Vec<String> = (0..5_000).map(|n| format!(r#""f{n}":"value""#)).collect();
+        let text = whole_object(&raw(&format!("{{{}}}", members.join(","))));
+        assert_eq!(text.lines().count(), 5_000);
     }
 
     #[test]
@@ -290,7 +300,7 @@ mod tests {
             "path: /a\nattributes:\n  mode: -r\n  owner: root\nsigned_in:\n  - user: a\n    from: b\n  - user: c\ntags: x"
         );
         let long = object(&raw(&format!(r#"{{"content":"{}"}}"#, "x".repeat(30_000))));
-        assert!(long.len() <= BYTE_CAP && long.contains("bytes more"));
+        assert!(long.len() <= BYTE_CAP && long.ends_with("the rest is in the structured content"));
         let deep = format!("{}1{}", r#"{"a":"#.repeat(100), "}".repeat(100));
         assert!(object(&raw(&deep)).len() <= BYTE_CAP);
     }
