@@ -192,6 +192,12 @@ impl Error {
         };
         Error::new(code, format!("{what}: {e}")).source(e)
     }
+
+    /// Whether it is only that nobody reads any more.
+    pub fn is_broken_pipe(&self) -> bool {
+        let source = self.source.as_ref().and_then(|s| s.downcast_ref::<std::io::Error>());
+        source.is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+    }
 }
 
 impl fmt::Display for Error {

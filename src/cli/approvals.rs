@@ -242,7 +242,7 @@ impl Approver {
                     Ok(true) => {}
                     Ok(false) => return Ok(Exit::Done),
                     Err(e) if e.code == ErrorCode::Cancelled => return Ok(Exit::Done),
-                    Err(e) if super::io::is_broken_pipe(&e) => return Err(e),
+                    Err(e) if e.is_broken_pipe() => return Err(e),
                     // Someone else was faster, or a code was wrong: what still waits is shown again.
                     Err(e) => {
                         io.complain(&e);

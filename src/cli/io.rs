@@ -104,12 +104,6 @@ fn stdout(e: std::io::Error) -> Error {
     Error::io("stdout", e)
 }
 
-/// Whether it is only that nobody reads stdout any more.
-pub(crate) fn is_broken_pipe(e: &Error) -> bool {
-    let source = std::error::Error::source(e).and_then(|s| s.downcast_ref::<std::io::Error>());
-    source.is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
-}
-
 /// The next line of stdin, or `E_CANCELLED` where a signal comes first.
 async fn next_line(signals: &mut Signals) -> Result<Option<String>> {
     let reading = tokio::task::spawn_blocking(read_line);

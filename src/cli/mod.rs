@@ -139,7 +139,7 @@ fn perform(cli: Cli, io: &mut Io) -> Result<Exit> {
 
 /// An error's last word on stderr. A reader that has gone away wants none.
 fn ended(io: &mut Io, e: &Error) -> Exit {
-    if !io::is_broken_pipe(e) {
+    if !e.is_broken_pipe() {
         io.complain(e);
     }
     if e.code == ErrorCode::BadArgs { Exit::Usage } else { Exit::Failed }

@@ -61,14 +61,9 @@ pub async fn run(connection: Arc<Connection>, options: Options) -> Result<Verdic
     };
     jobs.drain(patience).await;
     match ran {
-        Err(e) if is_broken_pipe(&e) => Ok(Verdict::Completed),
+        Err(e) if e.is_broken_pipe() => Ok(Verdict::Completed),
         ran => ran,
     }
-}
-
-fn is_broken_pipe(e: &Error) -> bool {
-    let source = std::error::Error::source(e).and_then(|s| s.downcast_ref::<std::io::Error>());
-    source.is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// Where the session stands, for the prompt.
@@ -161,7 +156,7 @@ impl Console {
         };
         match ran {
             Ok(verdict) => Ok(Step::Ran(verdict)),
-            Err(e) if is_broken_pipe(&e) => Err(e),
+            Err(e) if e.is_broken_pipe() => Err(e),
             Err(e) => {
                 self.printer.complain(&e);
                 Ok(Step::Ran(verdict_of(e.code.state().as_str(), Some(e.code.as_str()))))
