@@ -30,6 +30,9 @@ use work::{FixedAnswers, STOP_GRACE, Work, broken_off};
 /// Structured rows end before this much, for front ends that feed a model.
 pub const MODEL_BYTES: usize = 64 << 10;
 
+/// What a command gets that is stopped at the program's end.
+const LAST_WORD: Duration = Duration::from_millis(500);
+
 pub struct Dispatcher {
     core: Arc<Core>,
     log: Arc<Log>,
@@ -108,16 +111,19 @@ impl Dispatcher {
         &self.log
     }
 
-    /// Waits until no command runs, at most `patience`; what still runs then is stopped.
+    /// Waits until no command runs, at most `patience`; what still runs then is stopped, and gets [`LAST_WORD`] to end
+    /// and go on record.
     pub async fn drain(&self, patience: Duration) {
-        let ended = async {
-            for entry in self.core.sessions.jobs.running() {
-                entry.ended().await;
-            }
-        };
-        if tokio::time::timeout(patience, ended).await.is_err() {
+        if tokio::time::timeout(patience, self.idle()).await.is_err() {
             self.core.sessions.jobs.running().iter().for_each(|e| e.job.cancel());
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            // What does not stop is left behind.
+            let _ = tokio::time::timeout(LAST_WORD, self.idle()).await;
+        }
+    }
+
+    async fn idle(&self) {
+        for entry in self.core.sessions.jobs.running() {
+            entry.ended().await;
         }
     }
 }
