@@ -18,6 +18,7 @@ const STOP_GRACE: Duration = Duration::from_secs(15);
 
 /// What a vote led to.
 #[derive(Debug)]
+#[must_use = "it says whether anything was done"]
 pub enum Decided {
     /// Counted; more votes are needed.
     Counted(RequestView),

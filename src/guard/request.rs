@@ -67,6 +67,7 @@ pub enum Phase {
 
 /// What [`Guard::admit`] found.
 #[expect(clippy::large_enum_variant, reason = "one a call, taken apart at once")]
+#[must_use = "a call that joined a pending request must not ask anew"]
 pub enum Admission {
     /// Resolve it and [`Guard::submit`] it.
     Go,

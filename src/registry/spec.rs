@@ -103,6 +103,7 @@ impl Spec {
 
 /// What a command came to.
 #[derive(Debug)]
+#[must_use = "a pending reply is not done"]
 pub enum Reply<T> {
     Done(T),
     /// A person is asked; nothing has changed.
