@@ -78,11 +78,6 @@ impl Accounts {
     pub fn user_or_id(&self, uid: u32) -> Untrusted {
         self.user(uid).cloned().unwrap_or_else(|| Untrusted::new(uid.to_string()))
     }
-
-    /// The group's name, or its number.
-    pub fn group_or_id(&self, gid: u32) -> Untrusted {
-        self.group(gid).cloned().unwrap_or_else(|| Untrusted::new(gid.to_string()))
-    }
 }
 
 fn current(root: &Root, path: &str, cache: &Mutex<Cached>) -> Arc<Names> {
