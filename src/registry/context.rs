@@ -178,7 +178,7 @@ impl<'a> Context<'a> {
     }
 
     /// Closes a session; what it has pending is cancelled, what runs in it is stopped.
-    pub async fn disconnect(&self, id: Option<&SessionId>) -> Result<(SessionId, usize)> {
+    pub async fn disconnect(&self, id: Option<&SessionId>) -> Result<(Arc<Session>, usize)> {
         let session = self.core.sessions.find(id, &self.call.principal, self.call.connection)?;
         let id = session.id.clone();
         self.core.sessions.close(&id);
@@ -189,7 +189,7 @@ impl<'a> Context<'a> {
         }
         let (by, closed) = (self.call.principal.clone(), id.clone());
         let cancelled = self.core.guard(move |g| g.end_session(&closed, &by)).await??;
-        Ok((id, cancelled))
+        Ok((session, cancelled))
     }
 
     /// Changes the session's directory.

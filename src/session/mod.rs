@@ -18,7 +18,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-const TRANSCRIPT_LINES: usize = 1000;
+/// The newest ones are kept; the audit log has all.
+const TRANSCRIPT_LINES: usize = 200;
 
 /// One stdio process, console or socket connection: what "the newest session" is relative to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -41,7 +42,7 @@ pub struct Session {
 }
 
 /// One command of a session's log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, schemars::JsonSchema)]
 pub struct TranscriptLine {
     pub command_id: CommandId,
     pub tool: &'static str,
