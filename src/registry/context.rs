@@ -158,7 +158,7 @@ impl<'a> Context<'a> {
     pub async fn connect(&self, device: &str, comment: Option<String>) -> Result<(Arc<Session>, Arrival)> {
         let sessions = &self.core.sessions;
         sessions.check_room(&self.call.principal)?;
-        let device = sessions.devices.open(device)?;
+        let device = sessions.device(device).await?;
         let asked = ArrivalQuery::default().query();
         let arrival = ArrivalQuery::pick(device.read(asked, self.job).await?)?;
         let session = sessions.open(
@@ -201,7 +201,7 @@ impl<'a> Context<'a> {
 
     /// What can be connected to, with group and tier.
     pub async fn devices(&self) -> Result<Vec<DeviceRow>> {
-        let mut rows = self.core.sessions.devices.rows();
+        let mut rows = self.core.sessions.device_rows().await?;
         for row in &mut rows {
             let id = row.id.clone();
             (row.group, row.tier) = self.core.guard(move |g| g.place(&id)).await?;
@@ -237,7 +237,7 @@ impl<'a> Context<'a> {
             let store = self.core.evidence.clone();
             return Ok(Reply::Done(blocking(move || store.read(&slice)).await??));
         }
-        let device = self.core.sessions.devices.open(of.device.as_str())?;
+        let device = self.core.sessions.device(of.device.as_str()).await?;
         let intent = self.intent(device.as_ref());
         if let Some(pending) = self.admit(&intent).await? {
             return Ok(pending);
