@@ -19,6 +19,8 @@ pub struct Intent {
     pub command: &'static str,
     /// The typed arguments as JSON, defaults filled in, fields in the struct's order.
     pub args: String,
+    /// What the arguments mean depends on where they were given: equal ones are one intent only by equal steps.
+    pub relative: bool,
     /// The assistant's own words, unverified, no part of the intent.
     pub reason: Option<String>,
 }

@@ -53,7 +53,7 @@ impl Guard {
         let limits = self.policy_now().map(|p| p.limits).unwrap_or_default();
         let found = self.current(|state, now| {
             check_channel(state)?;
-            if let Some(entry) = equal(state, &hash, now) {
+            if let Some(entry) = equal(state, &hash, now, |_| !intent.relative) {
                 return Ok(Some(entry.clone()));
             }
             check_limits(state, intent, &hash, &limits, now).map(|()| None)
@@ -78,7 +78,9 @@ impl Guard {
         let id = RequestId::mint();
         let joined = self.turn(|turn| {
             check_channel(turn.state)?;
-            if let Some(entry) = equal(turn.state, &hash, turn.now).cloned() {
+            if let Some(entry) =
+                equal(turn.state, &hash, turn.now, |e| !intent.relative || e.steps == steps_hash).cloned()
+            {
                 turn.put(joined(&entry, &intent));
                 return Ok(Some(joined_view(&entry, &intent, turn.now)));
             }
@@ -168,12 +170,16 @@ fn check_channel(state: &State) -> Result<()> {
 }
 
 /// An equal intent that waits for a person.
-fn equal<'a>(state: &'a State, hash: &Sha256, now: &Moment) -> Option<&'a Entry> {
-    state.requests.iter().rev().find(|e| e.intent == *hash && e.life.stage == Stage::Pending && e.is_pending(now))
+fn equal<'a>(state: &'a State, hash: &Sha256, now: &Moment, same: impl Fn(&Entry) -> bool) -> Option<&'a Entry> {
+    state
+        .requests
+        .iter()
+        .rev()
+        .find(|e| e.intent == *hash && same(e) && e.life.stage == Stage::Pending && e.is_pending(now))
 }
 
 fn check_limits(state: &State, intent: &Intent, hash: &Sha256, limits: &Limits, now: &Moment) -> Result<()> {
-    check_cooldown(state, |e| e.intent == *hash, limits, now)?;
+    check_cooldown(state, |e| e.intent == *hash && !intent.relative, limits, now)?;
     let pending = state.requests.iter().filter(|e| e.by == intent.by && e.is_pending(now)).count();
     if pending as u64 >= limits.pending_per_requester {
         return Err(Error::new(

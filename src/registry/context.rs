@@ -110,7 +110,7 @@ impl<'a> Context<'a> {
     pub async fn propose<T>(&self, wish: Wish) -> Result<Reply<T>> {
         let device = self.device()?;
         device.supports(&wish)?;
-        let intent = self.intent(device.as_ref());
+        let intent = self.intent(device.as_ref(), Some(&wish));
         if let Some(pending) = self.admit(&intent).await? {
             return Ok(pending);
         }
@@ -128,8 +128,9 @@ impl<'a> Context<'a> {
         })
     }
 
-    fn intent(&self, device: &dyn Device) -> Intent {
+    fn intent(&self, device: &dyn Device, wish: Option<&Wish>) -> Intent {
         let call = self.call;
+        let args = super::canonical(&call.args);
         Intent {
             by: call.principal.clone(),
             transport: call.transport,
@@ -139,7 +140,8 @@ impl<'a> Context<'a> {
             device: device.id().clone(),
             device_name: device.describe().name.clean().into_owned(),
             command: call.spec.name,
-            args: super::canonical(&call.args),
+            relative: wish.is_some_and(|w| is_relative(w, &args)),
+            args,
             reason: call.common.reason.clone(),
         }
     }
@@ -228,7 +230,7 @@ impl<'a> Context<'a> {
             return Ok(Reply::Done(blocking(move || store.read(&slice)).await??));
         }
         let device = self.core.sessions.devices.open(of.device.as_str())?;
-        let intent = self.intent(device.as_ref());
+        let intent = self.intent(device.as_ref(), None);
         if let Some(pending) = self.admit(&intent).await? {
             return Ok(pending);
         }
@@ -248,4 +250,10 @@ impl<'a> Context<'a> {
     pub(super) fn command_id(&self) -> &CommandId {
         &self.call.command_id
     }
+}
+
+/// Whether a path of the wish was completed with the session's directory: it does not stand so in the arguments.
+fn is_relative(wish: &Wish, args: &str) -> bool {
+    let (Wish::Remediate { ids, .. } | Wish::Undo { ids, .. }) = wish else { return false };
+    ids.iter().any(|id| serde_json::to_string(id).is_ok_and(|spelled| !args.contains(&spelled)))
 }
