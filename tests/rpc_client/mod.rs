@@ -113,6 +113,11 @@ impl Rpc {
         Rpc { child, stdin, stdout, last_id: 0 }
     }
 
+    #[allow(dead_code)]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The result object of a call, also of one that was refused or failed.
     pub fn call(&mut self, method: &str, params: Value) -> Value {
         self.last_id += 1;
