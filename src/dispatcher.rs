@@ -11,10 +11,10 @@ use crate::device::Devices;
 use crate::error::{Error, ErrorCode, Result, State};
 use crate::evidence::Store;
 use crate::guard::{Asked, Guard};
-use crate::model::{CommandId, DeviceId, Job, SessionId};
+use crate::model::{CommandId, DeviceId, Job, RequestId, SessionId};
 use crate::nearest::nearest;
 use crate::principal::{Principal, Transport};
-use crate::registry::{Body, Call, Context, Core, Reply, Tool, blocking, request_result, split};
+use crate::registry::{Body, Call, Context, Core, Reply, Tool, blocking, canonical, request_result, split};
 use crate::session::{ConnectionId, JobEntry, Session, TranscriptLine};
 use crate::shape::{self, Page, PageRows, ResultObject, Rows, Selection, Snapshot, Snapshots};
 use serde_json::value::RawValue;
@@ -73,11 +73,8 @@ impl Dispatcher {
     /// Opens nothing: the first call that needs a store opens it.
     pub fn new(config: &Config) -> Arc<Self> {
         let log = Log::new(config.home.join("audit"));
-        let sessions = crate::session::SessionManager::new(
-            Devices::new(config),
-            config.limits.clone(),
-            config.home.join("snapshots"),
-        );
+        let sessions =
+            crate::session::SessionManager::new(Devices::new(config), config.limits, config.home.join("snapshots"));
         Arc::new(Dispatcher {
             core: Arc::new(Core {
                 guard: Arc::new(Guard::new(config, log.clone())),
@@ -165,6 +162,29 @@ impl Connection {
             return Ok(Answered { result: Arc::new(result), rows: None });
         }
         Ok(answered)
+    }
+
+    /// A call that claims to go on with a request: it only reads where that stands, after its arguments were compared.
+    pub async fn retry(&self, id: CommandId, name: &str, args: &str, request: RequestId) -> Result<Answered> {
+        let Some(tool) = commands::find(name) else {
+            return Err(self.unknown_tool(name, &id).await);
+        };
+        let result = match self.read_retried(tool, args, request).await {
+            Ok(result) => result,
+            Err(e) => {
+                self.refused(tool.spec().name, &id, &e).await;
+                ResultObject::from_error(id, &e)
+            }
+        };
+        Ok(Answered::plain(result))
+    }
+
+    async fn read_retried(&self, tool: &dyn Tool, args: &str, request: RequestId) -> Result<ResultObject> {
+        let (_, own) = split(tool, args)?;
+        let (by, command, args) = (self.principal.clone(), tool.spec().name, canonical(&own));
+        let core = &self.dispatcher.core;
+        let view = core.guard(move |g| g.retried(&request, &by, command, &args)).await??;
+        request_result(core, &view).await
     }
 
     /// Progress of a running call, for front ends that report it.
@@ -412,6 +432,8 @@ impl Work {
             }
             Reply::Done(Body::Object(data)) => {
                 let mut result = self.completed();
+                result.session = cx.opened().map(|s| s.id.clone());
+                result.device = cx.opened().map(|s| s.device.describe());
                 result.data = Some(if result.untrusted { shape::scrub_json(&data) } else { data });
                 Ok(Answered::plain(result))
             }

@@ -13,8 +13,9 @@ use tracing_subscriber::{EnvFilter, Registry, reload};
 static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 static DEBUG: AtomicBool = AtomicBool::new(false);
 
-const QUIET: &str = "warn";
-const LOUD: &str = "live_response=debug,warn";
+/// `rmcp` warns of every error it answers and of every client that goes.
+const QUIET: &str = "warn,rmcp=off";
+const LOUD: &str = "live_response=debug,warn,rmcp=off";
 
 /// Starts logging; a second call changes nothing.
 pub fn start() {

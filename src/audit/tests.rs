@@ -1,6 +1,5 @@
 use super::*;
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::Sha256;
 use crate::principal::Principal;
 use crate::private::scratch::Scratch;
 use serde_json::value::RawValue;
@@ -335,5 +334,4 @@ fn processes_and_threads_write_one_chain() {
     log.follow().unwrap();
     assert_eq!(fold.get(), 4 * 50 + 4 * 25);
     assert_eq!(verify(&home, None).unwrap().records, 1 + 4 * 100 + 4 * 25);
-    assert_eq!(Sha256::of(b"").as_str().len(), 64);
 }

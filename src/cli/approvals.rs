@@ -227,6 +227,7 @@ impl Approver {
         self.known_person().await?;
         io.note("waiting for requests; Ctrl+C ends this");
         let mut seen = HashSet::new();
+        let mut input = io.input();
         loop {
             let views = self.dispatcher.core().guard(|g| g.list()).await??;
             let fresh: Vec<RequestId> = views
@@ -235,7 +236,9 @@ impl Approver {
                 .map(|v| v.id)
                 .collect();
             for id in fresh {
-                match self.ask_about(&id, io, signals).await {
+                let asked = self.ask_about(&id, io, signals).await;
+                input = io.input();
+                match asked {
                     Ok(true) => {}
                     Ok(false) => return Ok(Exit::Done),
                     Err(e) if e.code == ErrorCode::Cancelled => return Ok(Exit::Done),
@@ -250,6 +253,7 @@ impl Approver {
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 () = signals.next() => return Ok(Exit::Done),
+                () = input.ended() => return Ok(Exit::Done),
             }
         }
     }

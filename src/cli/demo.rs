@@ -3,6 +3,7 @@
 //! Three parts are played: the assistant by the MCP client below, the server by this binary started as `mcp`, the
 //! approver by this program's own `approvals` in yet another process. Only files that the demo made itself are
 //! touched.
+#![allow(clippy::indexing_slicing)] // of JSON values, where what is missing is null
 
 use super::{Exit, Io};
 use crate::error::{Error, ErrorCode, Result};

@@ -66,12 +66,38 @@ impl Io {
         line
     }
 
+    /// What tells the end of stdin without taking from it. A terminal does not end while somebody sits there.
+    pub(crate) fn input(&self) -> Input {
+        Input((!self.terminal).then(|| tokio::task::spawn_blocking(has_more)))
+    }
+
     /// A line that may be seen. `None` at the end of stdin.
     pub(crate) async fn line(&mut self, question: &str, signals: &mut Signals) -> Result<Option<String>> {
         self.flush()?;
         self.ask(question);
         next_line(signals).await
     }
+}
+
+/// A look at whether stdin goes on.
+pub(crate) struct Input(Option<tokio::task::JoinHandle<bool>>);
+
+impl Input {
+    /// Returns once stdin is at its end; never where there is more.
+    pub(crate) async fn ended(&mut self) {
+        if let Some(looking) = &mut self.0 {
+            let more = looking.await.unwrap_or(false);
+            self.0 = None;
+            if !more {
+                return;
+            }
+        }
+        std::future::pending().await
+    }
+}
+
+fn has_more() -> bool {
+    std::io::stdin().lock().fill_buf().is_ok_and(|bytes| !bytes.is_empty())
 }
 
 fn stdout(e: std::io::Error) -> Error {

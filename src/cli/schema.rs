@@ -25,19 +25,18 @@ pub(super) fn run(args: &Args, io: &mut Io) -> Result<Exit> {
         io.say(pretty(&open_rpc(commands::ALL))?.trim_end())?;
         return Ok(Exit::Done);
     };
-    let unwritten = |path: &Path, e| Error::io(format!("{}", path.display()), e);
     for (path, text) in documents()? {
         let path = dir.join(path);
         if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(|e| unwritten(parent, e))?;
+            std::fs::create_dir_all(parent).map_err(|e| Error::io(parent.display(), e))?;
         }
-        std::fs::write(&path, text).map_err(|e| unwritten(&path, e))?;
+        std::fs::write(&path, text).map_err(|e| Error::io(path.display(), e))?;
     }
     let readme = Path::new("README.md");
     if let Ok(text) = std::fs::read_to_string(readme)
         && let Some(fresh) = with_table(&text)
     {
-        std::fs::write(readme, fresh).map_err(|e| unwritten(readme, e))?;
+        std::fs::write(readme, fresh).map_err(|e| Error::io(readme.display(), e))?;
     }
     Ok(Exit::Done)
 }
@@ -72,9 +71,9 @@ mod tests {
 
     #[test]
     fn a_table_replaces_the_one_between_the_marks() {
-        let fresh = with_table("a\n<!-- commands -->\nold\n<!-- /commands -->\nb\n").unwrap();
+        let fresh = with_table("a\n<!-- commands -->\nthe table before\n<!-- /commands -->\nb\n").unwrap();
         assert!(fresh.starts_with("a\n<!-- commands -->\n| command |"), "{fresh}");
-        assert!(fresh.ends_with("<!-- /commands -->\nb\n") && !fresh.contains("old"));
+        assert!(fresh.ends_with("<!-- /commands -->\nb\n") && !fresh.contains("the table before"));
         assert_eq!(with_table(&fresh).as_deref(), Some(fresh.as_str()));
         assert_eq!(with_table("no marks"), None);
     }

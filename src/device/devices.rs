@@ -82,3 +82,158 @@ impl Devices {
         Ok(real)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Limits;
+    use crate::guard::approved_for_test;
+    use crate::model::{
+        Answer, ArrivalQuery, Ask, ConnectionQuery, DeviceId, DirQuery, End, EntityKind, FileQuery, Job, Outcome,
+        ProcessQuery, Query, RemediatedQuery, ServiceQuery, Verified, Wish,
+    };
+    use crate::private::scratch::Scratch;
+    use tokio::io::AsyncReadExt;
+
+    fn devices(home: &Path, images: Vec<PathBuf>) -> Devices {
+        Devices::new(&Config {
+            file: None,
+            home: home.to_owned(),
+            policy: None,
+            allow_shared_account: false,
+            limits: Limits::default(),
+            images,
+        })
+    }
+
+    fn spoken(path: &Path) -> String {
+        DevicePath::new(path.as_os_str().as_bytes()).to_text().into_owned()
+    }
+
+    async fn remediate(device: &dyn Device, wish: Wish, job: &Arc<Job>) -> Outcome {
+        let steps = device.resolve(&wish, job).await.unwrap();
+        device.apply(approved_for_test(device.id(), steps), job).await
+    }
+
+    fn of_file(path: &Path) -> Wish {
+        Wish::Remediate { kind: EntityKind::File, ids: vec![spoken(path)] }
+    }
+
+    #[test]
+    fn this_host_has_two_names() {
+        let home = Scratch::new();
+        let devices = devices(&home, Vec::new());
+        let host = devices.rows()[0].name.raw().to_owned();
+        for name in ["local".to_owned(), host.clone(), host.to_uppercase()] {
+            assert_eq!(devices.open(&name).unwrap().id().as_str(), "local", "{name}");
+        }
+        assert_eq!(std::fs::read_dir(&*home).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_unknown_device_comes_with_the_nearest() {
+        let home = Scratch::new();
+        let e = devices(&home, Vec::new()).open("locl").err().unwrap();
+        assert_eq!(e.code, ErrorCode::NoDevice);
+        assert!(e.hint.unwrap().contains("\"local\""));
+        for bad in ["", "LOCAL ", "image:", "image:relative", "image:/never/was", "image:/dev/null", "image:esc:\\x"] {
+            assert_eq!(devices(&home, Vec::new()).open(bad).err().unwrap().code, ErrorCode::NoDevice, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn only_listed_images_open_where_some_are_listed() {
+        let (home, image) = (Scratch::new(), Scratch::new());
+        std::fs::create_dir(image.join("disk")).unwrap();
+        std::os::unix::fs::symlink("/etc", image.join("out")).unwrap();
+        let listed = devices(&home, vec![image.join("disk")]);
+        assert_eq!(listed.rows().len(), 2);
+        listed.open(&format!("image:{}", image.join("disk").display())).unwrap();
+        for out in [image.join("out"), image.join("disk/.."), PathBuf::from("/")] {
+            assert!(listed.open(&format!("image:{}", out.display())).is_err(), "{}", out.display());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_of_this_host_goes_comes_back_and_is_listed() {
+        let (home, dir, job) = (Scratch::new(), Scratch::new(), Arc::new(Job::default()));
+        let local = devices(&home, Vec::new()).open("local").unwrap();
+        let path = dir.join("evil");
+        std::fs::write(&path, "payload").unwrap();
+        let gone = remediate(local.as_ref(), of_file(&path), &job).await;
+        assert_eq!((&gone.end, gone.verified, path.exists()), (&End::Done, Verified::Yes, false), "{gone:?}");
+        let listed =
+            RemediatedQuery::pick(local.read(RemediatedQuery::default().query(), &job).await.unwrap()).unwrap();
+        assert_eq!(listed[0].outcome, "quarantined");
+        let undo = Wish::Undo { kind: EntityKind::File, ids: vec![spoken(&path)] };
+        let back = remediate(local.as_ref(), undo, &job).await;
+        assert_eq!((&back.end, back.verified), (&End::Done, Verified::Yes));
+        assert_eq!(std::fs::read(&path).unwrap(), b"payload");
+    }
+
+    #[tokio::test]
+    async fn a_plan_for_another_device_is_not_done() {
+        let (home, dir, job) = (Scratch::new(), Scratch::new(), Arc::new(Job::default()));
+        let local = devices(&home, Vec::new()).open("local").unwrap();
+        std::fs::write(dir.join("file"), "x").unwrap();
+        let steps = local.resolve(&of_file(&dir.join("file")), &job).await.unwrap();
+        let outcome = local.apply(approved_for_test(&DeviceId::new("image:/x"), steps), &job).await;
+        assert!(matches!(&outcome.end, End::Failed { code, .. } if code == "E_DIGEST_MISMATCH"));
+        assert!(dir.join("file").exists());
+    }
+
+    #[tokio::test]
+    async fn what_a_device_has_not_is_said() {
+        let (home, dir, job) = (Scratch::new(), Scratch::new(), Arc::new(Job::default()));
+        let all = devices(&home, Vec::new());
+        let (local, image) = (all.open("local").unwrap(), all.open(&format!("image:{}", dir.display())).unwrap());
+        let unsupported = |e: Error| assert!(e.code == ErrorCode::Unsupported && e.hint.is_some(), "{e}");
+        unsupported(local.read(ServiceQuery::default().query(), &job).await.err().unwrap());
+        unsupported(local.supports(&Wish::Release).unwrap_err());
+        for query in
+            [ProcessQuery::default().query(), ConnectionQuery::default().query(), RemediatedQuery::default().query()]
+        {
+            unsupported(image.read(query, &job).await.err().unwrap());
+        }
+        std::fs::write(dir.join("file"), "x").unwrap();
+        unsupported(image.supports(&of_file(&dir.join("file"))).unwrap_err());
+        unsupported(image.resolve(&of_file(&dir.join("file")), &job).await.err().unwrap());
+        let steps = local.resolve(&of_file(&dir.join("file")), &job).await.unwrap();
+        assert!(matches!(image.apply(approved_for_test(image.id(), steps), &job).await.end, End::Failed { .. }));
+        assert!(dir.join("file").exists());
+    }
+
+    #[tokio::test]
+    async fn an_image_is_read_within_itself_by_its_own_names() {
+        let (home, dir, job) = (Scratch::new(), Scratch::new(), Arc::new(Job::default()));
+        std::fs::create_dir(dir.join("etc")).unwrap();
+        let uid = rustix::process::geteuid().as_raw();
+        std::fs::write(dir.join("etc/passwd"), format!("ann:x:{uid}:{uid}::/:/bin/sh\n")).unwrap();
+        std::fs::write(dir.join("etc/os-release"), "PRETTY_NAME=\"Image OS 1\"\n").unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", dir.join("link")).unwrap();
+        let image = devices(&home, Vec::new()).open(&format!("image:{}", dir.display())).unwrap();
+        let arrival = ArrivalQuery::pick(image.read(ArrivalQuery::default().query(), &job).await.unwrap()).unwrap();
+        assert_eq!(arrival.os.raw(), "Image OS 1");
+        let query = Query::Dir(DirQuery { path: DevicePath::new("/etc"), full_path: false });
+        let Answer::Dir(rows) = image.read(query, &job).await.unwrap() else { panic!() };
+        let owner = rows[0].attributes.as_ref().unwrap().owner.as_ref().unwrap().raw();
+        assert_eq!((rows.len(), owner), (2, "ann"));
+        let mut fetched = image.fetch(FileQuery { path: DevicePath::new("/link") }, &job).await.unwrap();
+        let mut text = String::new();
+        fetched.bytes.read_to_string(&mut text).await.unwrap();
+        assert!(text.starts_with("ann:"));
+    }
+
+    #[tokio::test]
+    async fn gt_174_an_image_over_the_state_does_not_open_it() {
+        let (home, job) = (Scratch::new(), Arc::new(Job::default()));
+        std::fs::write(home.join("secret"), "canary").unwrap();
+        let all = devices(&home, Vec::new());
+        let inside = all.open(&format!("image:{}", home.display())).unwrap();
+        let above = all.open(&format!("image:{}", home.parent().unwrap().display())).unwrap();
+        let below = DevicePath::new("/").join(&DevicePath::new(home.file_name().unwrap().as_bytes()));
+        for (device, path) in [(inside, DevicePath::new("/secret")), (above, below.join(&DevicePath::new("secret")))] {
+            assert_eq!(device.fetch(FileQuery { path }, &job).await.err().unwrap().code, ErrorCode::SelfTarget);
+        }
+    }
+}

@@ -4,6 +4,7 @@
 
 use super::custody::Entry;
 use super::sniff::SecretSniffer;
+use super::verify::copy;
 use super::{Custody, Sealed, Store, unavailable};
 use crate::audit::Record;
 use crate::error::{Error, ErrorCode, Result};
@@ -175,16 +176,16 @@ impl Draft {
                     sync_dir(made)?;
                 }
             }
-            Err(Errno::EXIST) => self.must_equal(&object)?,
+            Err(Errno::EXIST) => self.must_equal(&object, &sha256)?,
             Err(e) => return Err(unavailable(&object, e.into())),
         }
         Ok(sha256)
     }
 
-    /// The same hash is the same content, unless somebody damaged the store.
-    fn must_equal(&self, object: &Path) -> Result<()> {
-        let there = std::fs::metadata(object).map_err(|e| unavailable(object, e))?.len();
-        if there == self.size {
+    /// The same hash is the same content, unless somebody damaged the store: then this file would not be sealed.
+    fn must_equal(&self, object: &Path, sha256: &Sha256) -> Result<()> {
+        let there = private::open(object)?.map(|file| copy(file, &mut std::io::sink(), &Job::default())).transpose()?;
+        if there.is_some_and(|(size, found)| size == self.size && found == *sha256) {
             return Ok(());
         }
         Err(Error::new(ErrorCode::StoreUnavailable, format!("{} was changed since it was sealed", object.display()))

@@ -13,6 +13,7 @@ const MEMORY: &str = "process memory";
 const MARK: usize = 128;
 /// Nor does a magic need more bytes than these.
 const MAGIC: usize = 112;
+const PUTTY: &str = "PuTTY-User-Key-File-";
 
 /// Looks at bytes as they stream by: private keys, lines of a shadow file, cores and hives.
 pub(super) struct SecretSniffer {
@@ -32,7 +33,7 @@ impl Default for SecretSniffer {
             carry: Vec::new(),
             started: false,
             begin: Finder::new("-----BEGIN "),
-            putty: Finder::new("PuTTY-User-Key-File-"),
+            putty: Finder::new(PUTTY),
             hash: Finder::new(":$"),
         }
     }
@@ -74,14 +75,25 @@ impl SecretSniffer {
         }
     }
 
+    /// A header with what follows it in a key: programs that read keys hold the header alone.
     fn private_key(&self, bytes: &[u8]) -> Option<&'static str> {
-        let is_key = |at: usize| {
-            let line = bytes.get(at..)?.split(|b| *b == b'\n').next()?;
-            let line = line.get(..line.len().min(64))?;
-            Finder::new("PRIVATE KEY").find(line)
+        let pem = |at: usize| {
+            let rest = bytes.get(at..)?;
+            let label = Finder::new("PRIVATE KEY").find(rest.get(..rest.len().min(64))?)?;
+            let end = label + Finder::new("-----").find(rest.get(label..)?.get(..32.min(rest.len() - label))?)?;
+            // A line's end, as JSON writes it too, and the first of the body.
+            let body = rest.get(end + 5..)?;
+            let ends = body.iter().take_while(|b| matches!(b, b'\r' | b'\n' | b'\\')).count();
+            let body = body.get(ends..)?.get(..4)?;
+            Some(ends > 0 && body.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/')))
         };
-        let pem = self.begin.find_iter(bytes).any(|at| is_key(at).is_some());
-        (pem || self.putty.find(bytes).is_some()).then_some(PRIVATE_KEY)
+        let putty = |at: usize| match bytes.get(at + PUTTY.len()..)? {
+            [version, b':', b' ', kind, ..] => Some(version.is_ascii_digit() && kind.is_ascii_lowercase()),
+            _ => None,
+        };
+        let found = self.begin.find_iter(bytes).any(|at| pem(at) == Some(true))
+            || self.putty.find_iter(bytes).any(|at| putty(at) == Some(true));
+        found.then_some(PRIVATE_KEY)
     }
 
     /// `name:$id$…`, as `man 5 crypt` has it, from the start of a line or of what is in sight.
@@ -132,14 +144,16 @@ mod tests {
         sniffer.verdict()
     }
 
-    fn marked() -> [(Vec<u8>, &'static str); 5] {
+    fn marked() -> [(Vec<u8>, &'static str); 7] {
         let pad = vec![b'a'; 500];
         let mut core = b"\x7fELF\x02\x01".to_vec();
         core.resize(16, 0);
         core.extend([4, 0]);
         [
-            ([&pad[..], b"\n-----BEGIN OPENSSH PRIVATE KEY-----\n"].concat(), PRIVATE_KEY),
-            ([&pad[..], b"-----BEGIN RSA PRIVATE KEY-----", &pad].concat(), PRIVATE_KEY),
+            ([&pad[..], b"\n-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNz"].concat(), PRIVATE_KEY),
+            ([&pad[..], b"-----BEGIN PGP PRIVATE KEY BLOCK-----\r\n\r\n", &pad].concat(), PRIVATE_KEY),
+            ([&pad[..], br#""private_key": "-----BEGIN PRIVATE KEY-----\nMIIEv"#, &pad].concat(), PRIVATE_KEY),
+            ([&pad[..], b"PuTTY-User-Key-File-3: ssh-ed25519\n"].concat(), PRIVATE_KEY),
             ([&pad[..], b"\nroot:$6$saltsalt$hash:19000:0:99999:7:::\n", &pad].concat(), PASSWORDS),
             (b"root:$y$j9T$salt$hash:1::::::".to_vec(), PASSWORDS),
             ([&core[..], &pad].concat(), MEMORY),
@@ -160,7 +174,15 @@ mod tests {
 
     #[test]
     fn plain_content_is_no_secret() {
-        for text in ["-----BEGIN CERTIFICATE-----\n", "price:$6 only", "a:$1$", "x=\"$HOME\":$PATH", "\x7fELF"] {
+        for text in [
+            "-----BEGIN CERTIFICATE-----\nMIIE",
+            "-----BEGIN RSA PRIVATE KEY-----\0-----END",
+            "PuTTY-User-Key-File-%d",
+            "price:$6 only",
+            "a:$1$",
+            "x=\"$HOME\":$PATH",
+            "\x7fELF",
+        ] {
             assert_eq!(sniff(&[text.as_bytes()]), None, "{text}");
         }
     }

@@ -120,7 +120,7 @@ async fn content_is_secret_if_any_line_says_so() {
 #[tokio::test]
 async fn content_tells_that_it_is_secret() {
     let case = case();
-    let pem = [&vec![b'a'; CHUNK_BORDER][..], b"-----BEGIN PRIVATE KEY-----"].concat();
+    let pem = [&vec![b'a'; CHUNK_BORDER][..], b"-----BEGIN PRIVATE KEY-----\nMIIEvQ"].concat();
     assert_eq!(case.seal("/notes.txt", &pem).await.secret.as_deref(), Some("private key"));
 }
 
@@ -193,6 +193,17 @@ async fn a_torn_last_line_is_cut_and_told() {
     assert_eq!(case.store.entries().unwrap().map(|e| e.unwrap().seq).collect::<Vec<_>>(), [1, 2]);
     assert!(case.events().contains(&"evidence.truncated".to_owned()));
     assert_eq!(case.problems(), []);
+}
+
+#[tokio::test]
+async fn damaged_content_is_not_taken_for_the_same() {
+    let case = case();
+    let object = case.object(&case.seal("/a", b"content").await);
+    std::fs::set_permissions(&object, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::write(&object, "CONTENT").unwrap();
+    let again = case.store.seal(facts("/b"), &b"content"[..], custody(7), &case.job).await;
+    assert_eq!(again.unwrap_err().code, ErrorCode::StoreUnavailable);
+    assert_eq!(case.store.entries().unwrap().count(), 1);
 }
 
 #[tokio::test]

@@ -276,7 +276,8 @@ fn names(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn copy(mut from: File, to: &mut impl Write, job: &Job) -> Result<(u64, Sha256)> {
+/// Copies a whole file, hashing; size and SHA-256 of what was copied.
+pub(super) fn copy(mut from: File, to: &mut impl Write, job: &Job) -> Result<(u64, Sha256)> {
     let (mut hasher, mut chunk, mut size) = (sha2::Sha256::new(), vec![0; CHUNK], 0u64);
     loop {
         job.check()?;

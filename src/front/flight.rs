@@ -8,9 +8,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Requests without an answer; what comes beyond is turned away.
-const MAX_REQUESTS: usize = 4096;
+const MAX_REQUESTS: usize = 2048;
 /// Bytes that they hold together.
-const MAX_BYTES: usize = 16 << 20;
+const MAX_BYTES: usize = 8 << 20;
 /// Cancelled ids that are remembered.
 const MAX_RETIRED: usize = 1024;
 
@@ -166,7 +166,7 @@ mod tests {
         let big = flight.begin(&Id::Number(-1), MAX_BYTES).expect("taken");
         assert_eq!(is_full(&flight, -2, 1), Some(Full::TooMany));
         flight.end(big.id());
-        let tickets: Vec<Ticket> = (0..4096).map(|n| flight.begin(&Id::Number(n), 0).expect("taken")).collect();
+        let tickets: Vec<Ticket> = (0..2048).map(|n| flight.begin(&Id::Number(n), 0).expect("taken")).collect();
         assert_eq!(is_full(&flight, -2, 0), Some(Full::TooMany));
         drop(tickets);
     }

@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Calls that work on devices at the same time; more of them wait. It bounds memory, not speed: devices have few
 /// threads.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 8;
 /// What a call's arguments may hold; no tool comes near it, so what is beyond is not even kept.
 const MAX_ARGUMENTS: usize = 1 << 20;
 /// After the end of input calls get so long to end by themselves: less than `rmcp` waits for their answers.

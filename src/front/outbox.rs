@@ -10,7 +10,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 
 /// With this much waiting for a client that does not read, nothing more is read from it.
-const FULL: usize = 16 << 20;
+const FULL: usize = 8 << 20;
 /// A buffer that grew beyond this is given back once it is written.
 const KEPT: usize = 256 << 10;
 
@@ -139,7 +139,7 @@ mod tests {
     async fn a_client_that_does_not_read_is_read_no_further() {
         let (server, mut client) = tokio::io::duplex(64);
         let outbox = Arc::new(Outbox::new(server));
-        outbox.push(|line| line.resize(FULL, b'x'));
+        outbox.push(|line| line.resize(2 * FULL, b'x'));
         tokio::spawn({
             let outbox = outbox.clone();
             async move { outbox.flush().await }
@@ -149,7 +149,7 @@ mod tests {
             () = outbox.room() => panic!("it is full"),
             () = tokio::task::yield_now() => {}
         }
-        let mut read = vec![0; FULL + 1];
+        let mut read = vec![0; 2 * FULL + 1];
         let ((), read) = tokio::join!(outbox.room(), client.read_exact(&mut read));
         read.expect("all of it");
     }

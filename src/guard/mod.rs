@@ -171,6 +171,22 @@ impl Guard {
             .ok_or_else(|| unknown(id))
     }
 
+    /// What a retry reads that brings a request's id: only with the very intent of that request. An unknown id and a
+    /// foreign one are the same `E_STATE_FORGED`; other arguments are `E_DIGEST_MISMATCH`.
+    pub fn retried(&self, id: &RequestId, by: &Principal, command: &str, args: &str) -> Result<RequestView> {
+        let found = self.current(|state, now| {
+            let own = state.entry(id).filter(|e| e.by == *by);
+            own.map(|e| (digest::intent(by, &e.device.id, command, args) == e.intent, e.view(now)))
+        })?;
+        match found {
+            Some((true, view)) => Ok(view),
+            Some((false, _)) => Err(Error::new(ErrorCode::DigestMismatch, "the request was made with other arguments")
+                .hint("call the tool without requestState to ask for something new")),
+            None => Err(Error::new(ErrorCode::StateForged, "no request of yours has this state")
+                .hint("call the tool without requestState")),
+        }
+    }
+
     /// The request that a call made or joined.
     pub fn by_command(&self, id: &CommandId, by: &Principal) -> Result<Option<RequestView>> {
         self.current(|state, now| {
@@ -224,3 +240,6 @@ impl Guard {
         entry.life.is_due(now) || (entry.life.stage == step::Stage::Consuming && !self.is_running(&entry.id))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -231,7 +231,11 @@ fn stop(out: &mut String, process: &ProcessTarget) -> std::fmt::Result {
         None => field(out, "path", "(its image has no name any more)")?,
     }
     field(out, "sha256", process.image_sha256.as_str())?;
-    field(out, "image size", &format!("{} bytes", process.image_size))
+    field(out, "image size", &format!("{} bytes", process.image_size))?;
+    match &process.image_note {
+        Some(note) => field(out, "image", note),
+        None => Ok(()),
+    }
 }
 
 fn foot(out: &mut String, entry: &Entry, check: Option<&str>) -> std::fmt::Result {

@@ -64,6 +64,7 @@ pub enum Phase {
 }
 
 /// What [`Guard::admit`] found.
+#[expect(clippy::large_enum_variant, reason = "one a call, taken apart at once")]
 pub enum Admission {
     /// Resolve it and [`Guard::submit`] it.
     Go,

@@ -98,6 +98,17 @@ pub fn split(tool: &dyn Tool, raw: &str) -> Result<(Common, String)> {
     Ok((common, own))
 }
 
+/// A tool's own arguments in one spelling: keys sorted, `null` left out, no white space, no needless escapes. Equal
+/// calls are equal texts.
+pub fn canonical(args: &str) -> String {
+    let Ok(mut value) = serde_json::from_str::<serde_json::Value>(args) else { return args.to_owned() };
+    value.sort_all_objects();
+    if let Some(members) = value.as_object_mut() {
+        members.retain(|_, value| !value.is_null());
+    }
+    value.to_string()
+}
+
 /// The members of a JSON object, each key once.
 fn members<'a>(tool: &str, raw: &'a str) -> Result<Vec<(String, &'a RawValue)>> {
     struct Members;
@@ -188,6 +199,13 @@ mod tests {
         assert!(!holds_nul(r#""a\\u0000b""#));
         assert!(holds_nul(r#""a\\\u0000b""#));
         assert!(!holds_nul(r#""u0000""#));
+    }
+
+    #[test]
+    fn equal_calls_have_one_spelling() {
+        let one = canonical(r#"{"type":"file","id":"/a"}"#);
+        assert_eq!(canonical("{ \"id\" : \"\\u002fa\", \"hive\":null, \"type\":\"file\" }"), one);
+        assert_ne!(canonical(r#"{"type":"file","id":"/b"}"#), one);
     }
 
     #[test]

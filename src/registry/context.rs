@@ -14,7 +14,7 @@ use crate::model::{
 use crate::principal::{Principal, Transport};
 use crate::session::{ConnectionId, Session, SessionManager};
 use crate::shape::Wanted;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// What lives as long as the process: the guard, the sessions, the evidence.
 pub struct Core {
@@ -55,6 +55,7 @@ pub struct Context<'a> {
     session: Option<&'a Arc<Session>>,
     job: &'a Arc<Job>,
     tools: &'static [&'static dyn super::Tool],
+    opened: OnceLock<Arc<Session>>,
 }
 
 impl<'a> Context<'a> {
@@ -65,7 +66,7 @@ impl<'a> Context<'a> {
         job: &'a Arc<Job>,
         tools: &'static [&'static dyn super::Tool],
     ) -> Self {
-        Context { core, call, session, job, tools }
+        Context { core, call, session, job, tools, opened: OnceLock::new() }
     }
 
     /// All commands there are.
@@ -138,7 +139,7 @@ impl<'a> Context<'a> {
             device: device.id().clone(),
             device_name: device.describe().name.clean().into_owned(),
             command: call.spec.name,
-            args: call.args.clone(),
+            args: super::canonical(&call.args),
             reason: call.common.reason.clone(),
         }
     }
@@ -157,7 +158,13 @@ impl<'a> Context<'a> {
             comment,
             arrival.current_directory.clone(),
         )?;
+        self.opened.get_or_init(|| session.clone());
         Ok((session, arrival))
+    }
+
+    /// The session that this call opened: the answer names it as its own.
+    pub fn opened(&self) -> Option<&Arc<Session>> {
+        self.opened.get()
     }
 
     /// Closes a session; what it has pending is cancelled, what runs in it is stopped.

@@ -59,7 +59,7 @@ impl Context<'_> {
             .filter(|e| e.command_id != *self.command_id() && requests.iter().all(|r| r.command_id != e.command_id))
             .map(|e| job_row(e));
         let mut rows: Vec<JobRow> = asked.chain(ran).collect();
-        rows.sort_by(|a, b| b.started.cmp(&a.started));
+        rows.sort_by_key(|row| std::cmp::Reverse(row.started));
         Ok(rows)
     }
 

@@ -10,7 +10,7 @@ mod output;
 mod schema;
 mod spec;
 
-pub use args::{Common, split};
+pub use args::{Common, canonical, split};
 pub use context::{Call, Context, Core, blocking};
 pub(crate) use follow::running;
 pub use follow::{Followed, JobRow, request_result};

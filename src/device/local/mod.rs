@@ -25,6 +25,7 @@ use pool::Pool;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 pub const ID: &str = "local";
 
@@ -95,10 +96,17 @@ impl Device for LocalDevice {
                 Ok(orders) => orders,
                 Err(e) => return nothing_done(End::Failed { code: e.code.as_str().into(), message: e.message }),
             };
-            match self.pool.run_effect(job, move |job| Ok(host.apply(orders, job))).await {
+            let began = Arc::new(AtomicBool::new(false));
+            let begins = Arc::clone(&began);
+            let work = move |job: &Job| {
+                begins.store(true, Relaxed);
+                Ok(host.apply(orders, job))
+            };
+            match self.pool.run_effect(job, work).await {
                 Ok(outcome) => outcome,
                 // The thread may still be at it: nobody knows.
-                Err(e) => nothing_done(End::Unknown { message: e.message }),
+                Err(e) if began.load(Relaxed) => nothing_done(End::Unknown { message: e.message }),
+                Err(e) => nothing_done(End::Failed { code: e.code.as_str().into(), message: e.message }),
             }
         })
     }

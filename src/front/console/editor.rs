@@ -119,7 +119,7 @@ fn candidates(before: &str, word: &str) -> Vec<String> {
     let mut words = before.split_whitespace();
     let all: Vec<String> = match (words.next(), words.next()) {
         (None, _) => names().chain(["exit".to_owned()]).collect(),
-        (Some(first), None) if first.eq_ignore_ascii_case("help") => names().collect(),
+        (Some(first), None) if first.eq_ignore_ascii_case("help") && !word.starts_with('-') => names().collect(),
         (Some(first), _) if word.starts_with('-') => super::lookup(first)
             .map(|spec| {
                 let own = spec.parameters.iter().map(|p| format!("-{}", p.name));

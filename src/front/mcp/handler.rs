@@ -5,7 +5,7 @@ use super::{Options, list, resource};
 use crate::commands;
 use crate::dispatcher::{Connection, Extent};
 use crate::error::{Error, ErrorCode};
-use crate::model::CommandId;
+use crate::model::{CommandId, RequestId};
 use crate::shape::{ResultObject, clean};
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
@@ -40,15 +40,23 @@ pub struct Call {
     pub arguments: String,
     /// Why it is refused before anything is looked at.
     pub refused: Option<Error>,
+    pub retry: Option<Retry>,
 }
 
-/// Why a call that claims to answer a question is refused: none was asked. What a client holds is an attacker's word,
-/// and nothing here ever hands it a state to bring back.
-pub fn forged(state: Option<&RawValue>, answers: Option<&RawValue>) -> Option<Error> {
-    (state.is_some() || answers.is_some()).then(|| {
-        Error::new(ErrorCode::StateForged, "the call brings an answer or a state that this server did not ask for")
-            .hint("call the tool without requestState and inputResponses; fg and status tell where a request stands")
-    })
+/// What a call brings that claims to go on with a request. The client holds it, so it is an attacker's word: it points at
+/// a request, and an answer in it counts for nothing.
+pub struct Retry {
+    state: Option<RequestId>,
+    answers: bool,
+}
+
+impl Retry {
+    pub fn read(state: Option<&RawValue>, answers: Option<&RawValue>) -> Option<Retry> {
+        (state.is_some() || answers.is_some()).then(|| Retry {
+            state: state.and_then(|raw| serde_json::from_str(raw.get()).ok()),
+            answers: answers.is_some(),
+        })
+    }
 }
 
 /// Whether a peer speaks 2026-07-28 or later.
@@ -116,6 +124,9 @@ impl<W: AsyncWrite + Unpin + Send + 'static> Handler<W> {
             self.connection().refused(&call.name, &id, e).await;
             return Ok(Arc::new(ResultObject::from_error(id, e)));
         }
+        if let Some(retry) = &call.retry {
+            return self.retry(id, call, retry).await;
+        }
         let _turn = self.wire.turn(&call.name).await;
         let work = self.connection().call_as(id.clone(), &call.name, &call.arguments, Extent::Model);
         let answered = match context.meta.get_progress_token() {
@@ -123,6 +134,23 @@ impl<W: AsyncWrite + Unpin + Send + 'static> Handler<W> {
             Some(token) => self.reporting(work, &id, &token, context).await,
         };
         answered.map(|a| a.result).map_err(|e| unknown_tool(&e))
+    }
+
+    /// A call that goes on with a request reads where it stands.
+    async fn retry(&self, id: CommandId, call: &Call, retry: &Retry) -> Result<Arc<ResultObject>, ErrorData> {
+        let Some(request) = retry.state.clone() else {
+            let e = Error::new(ErrorCode::StateForged, "the call brings an answer to a question that was not asked")
+                .hint("call the tool without requestState and inputResponses");
+            self.connection().refused(&call.name, &id, &e).await;
+            return Ok(Arc::new(ResultObject::from_error(id, &e)));
+        };
+        let answered = self.connection().retry(id, &call.name, &call.arguments, request).await;
+        let mut result = answered.map_err(|e| unknown_tool(&e))?.result;
+        if retry.answers && result.error.is_none() {
+            let text = format!("{}: an answer given here counts for nothing", ErrorCode::InbandNotAccepted);
+            Arc::make_mut(&mut result).warnings.push(text);
+        }
+        Ok(result)
     }
 
     /// A tool that this client is not offered is as unknown as one that does not exist.

@@ -24,11 +24,9 @@ pub fn render(options: &Options, modern: bool) -> Arc<str> {
 fn listed(tool: &dyn Tool, output_schemas: bool) -> Listed {
     let spec = tool.spec();
     let changes = spec.effect.changes();
-    let hints = ToolAnnotations::new()
-        .read_only(!changes)
-        .destructive(changes)
-        .idempotent(spec.effect == Effect::Read)
-        .open_world(false);
+    let mut hints = ToolAnnotations::new().read_only(!changes).destructive(changes).open_world(false);
+    // Of a tool that changes nothing it is only said where it holds.
+    hints.idempotent_hint = Some(spec.effect == Effect::Read).filter(|idempotent| changes || *idempotent);
     let listed = Listed::new(spec.name, description(tool), Arc::new(input_schema(tool)))
         .with_title(spec.title)
         .with_annotations(hints);

@@ -5,7 +5,7 @@
 
 use super::super::message::{self, Form, INVALID_PARAMS, Id, Message, Notice, Refusal, Request, Text, present};
 use super::super::{Lines, Turned, Wire, refuse_arguments, write_json};
-use super::handler::{Call, forged, is_modern, render};
+use super::handler::{Call, Retry, is_modern, render};
 use crate::error::{Error, ErrorCode};
 use crate::model::CommandId;
 use crate::shape::ResultObject;
@@ -140,8 +140,8 @@ impl<W: AsyncWrite + Unpin + Send + 'static> Wire<W> {
                 return Ok(None);
             }
         };
-        let refused = refused.or_else(|| forged(params.request_state, params.input_responses));
-        let call = Call { ticket, name: name.into_owned(), arguments: arguments.into_owned(), refused };
+        let retry = Retry::read(params.request_state, params.input_responses);
+        let call = Call { ticket, name: name.into_owned(), arguments: arguments.into_owned(), refused, retry };
         // `rmcp` routes by method alone: the name it carries is for its own logs.
         let mut request = CallToolRequest::new(CallToolRequestParams::new(Cow::Borrowed("")));
         request.extensions.insert(meta);
@@ -177,16 +177,15 @@ impl<W: AsyncWrite + Unpin + Send + 'static> Wire<W> {
                 });
             }
         };
-        let unfit = |id: Id| {
-            self.flight.end(&id);
-            Refusal::invalid(Some(id), "the request does not fit its method")
-        };
         match serde_json::from_slice::<ClientJsonRpcMessage>(line) {
             Ok(JsonRpcMessage::Request(mut request)) => {
                 request.request.extensions_mut().insert(Arc::new(ticket));
                 Ok(Some(JsonRpcMessage::Request(request)))
             }
-            _ => Err(unfit(id)),
+            _ => {
+                self.flight.end(&id);
+                Err(Refusal::params(id, "the params do not fit the method"))
+            }
         }
     }
 

@@ -53,6 +53,8 @@ const MADE_UP: &[u64] = &[
     0xf97c_ff8c,
     0x6265_6570,
 ];
+/// Entities of one plan.
+const IDS: usize = 50;
 /// Ancestors that are looked at: more than any terminal has.
 const ANCESTORS: usize = 64;
 
@@ -83,6 +85,12 @@ impl<'a> Resolver<'a> {
     }
 
     pub fn steps(&self, wish: &Wish) -> Result<Vec<Step>> {
+        if let Wish::Remediate { ids, .. } | Wish::Undo { ids, .. } = wish
+            && !(1..=IDS).contains(&ids.len())
+        {
+            return Err(Error::new(ErrorCode::BadArgs, format!("{} ids are not 1 to {IDS}", ids.len()))
+                .hint("a plan that a person can read has at most that many"));
+        }
         match wish {
             Wish::Remediate { kind: EntityKind::File, ids } => self.quarantine_files(ids),
             Wish::Remediate { kind: EntityKind::Process, ids } => self.stop_processes(ids),
@@ -541,3 +549,6 @@ fn is_loader(path: &DevicePath) -> bool {
     let is = |start: &[u8]| name.starts_with(start);
     in_lib && (is(b"ld-linux") || is(b"ld-musl-") || is(b"ld-2.") || is(b"ld.so") || is(b"libc.so") || is(b"libc-2."))
 }
+
+#[cfg(test)]
+mod tests;

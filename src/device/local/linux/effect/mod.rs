@@ -47,7 +47,9 @@ impl Did {
 /// Carries the orders out, one after the other, and stops at the first that is not done.
 pub fn carry_out(orders: impl Iterator<Item = Order>, store: &Quarantine, job: &Job) -> Outcome {
     let mut outcome = Outcome { rows: Vec::new(), verified: Verified::Yes, end: End::Done, warnings: Vec::new() };
-    job.expect(Unit::Steps, 0);
+    let count = orders.size_hint().1.unwrap_or(0);
+    job.expect(Unit::Steps, u64::try_from(count).unwrap_or(0));
+    store.sweep();
     let mut stopped = None;
     for (index, order) in orders.enumerate() {
         let process = match order.step() {

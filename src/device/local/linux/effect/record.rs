@@ -153,6 +153,10 @@ impl Quarantine {
         private::dir(&self.root)?;
         let path = self.folder(id)?;
         private::dir(&path)?;
+        // The folder must outlast a loss of power as surely as the removal that it stands for.
+        for made in [Some(self.root.as_path()), self.root.parent()].into_iter().flatten() {
+            open_folder(made).and_then(rustix::fs::fsync).map_err(|e| unreadable(made, e.into()))?;
+        }
         Folder::take(path)
     }
 
@@ -196,6 +200,20 @@ impl Quarantine {
         let deeds = self.all(job)?;
         let wanted = |kept: &Kept| query.kind.is_none_or(|k| k == kept.kind());
         Ok(deeds.into_iter().rev().filter(|(k, _)| wanted(k)).map(|(kept, standing)| kept.row(standing)).collect())
+    }
+
+    /// Takes away what processes left that died before they did anything. Without it such a copy would read as a
+    /// deed once somebody else removes the file.
+    pub(super) fn sweep(&self) {
+        for id in self.ids().unwrap_or_default() {
+            // What cannot be read is kept for a person to look at.
+            if !self.find(&id).is_ok_and(|(_, standing)| standing == Standing::NotDone) {
+                continue;
+            }
+            if let Ok((folder, _)) = self.take(&id) {
+                folder.discard();
+            }
+        }
     }
 
     /// The kept bytes of a deed.

@@ -3,7 +3,7 @@
 use super::place::{Place, identity, links, size};
 use super::*;
 use crate::device::local::linux::proc;
-use crate::guard::Approved;
+use crate::guard::approved_for_test;
 use crate::model::{DeviceId, DevicePath, FileTarget, RemediatedQuery, Sha256, Timestamp, UndoId};
 use crate::private::scratch::Scratch;
 use std::os::unix::ffi::OsStrExt;
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 fn apply(home: &Path, steps: Vec<Step>) -> Outcome {
     let device = DeviceId::new("local");
-    let orders = crate::guard::approved_for_test(&device, steps).orders(&device).unwrap();
+    let orders = approved_for_test(&device, steps).orders(&device).unwrap();
     carry_out(orders, &Quarantine::new(home), &Job::default())
 }
 
@@ -323,7 +323,7 @@ fn a_record_changed_after_approval_is_drift() {
     let id = undo_id_of(&apply(&home, quarantine_of(&path)));
     let plan = restore_of(&home, &id);
     let record = home.join("quarantine").join(id.as_str()).join("record.json");
-    let mode = std::fs::metadata(&dir.join(".")).map(|_| "\"mode\":").unwrap();
+    let mode = "\"mode\":";
     let text = std::fs::read_to_string(&record).unwrap();
     let at = text.find(mode).unwrap() + mode.len();
     let end = at + text[at..].find(',').unwrap();
@@ -380,6 +380,18 @@ fn gt_025_killed_at_each_step_of_a_quarantine_loses_nothing() {
         assert_eq!(std::fs::read(&path).unwrap(), b"payload", "{point}");
         assert_eq!(std::fs::read_dir(&*dir).unwrap().count(), 1, "{point}");
     }
+}
+
+#[test]
+fn a_half_copy_goes_with_the_next_deed() {
+    let (home, dir) = (Scratch::new(), Scratch::new());
+    let path = dir.join("evil");
+    std::fs::write(&path, "payload").unwrap();
+    die_at("begun", &home, "quarantine", &path);
+    die_at("kept", &home, "quarantine", &path);
+    apply(&home, quarantine_of(&path));
+    let left: Vec<String> = rows(&home).into_iter().map(|r| r.outcome).collect();
+    assert_eq!(left, ["quarantined"]);
 }
 
 #[test]

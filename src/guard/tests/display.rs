@@ -1,0 +1,89 @@
+//! What the person sees.
+
+use super::*;
+
+fn shown(path: &str, reason: &str) -> (Bench, Prompt) {
+    let (bench, _) = Bench::new().enrolled();
+    let intent = Intent { reason: Some(reason.into()), ..intent(path) };
+    let id = bench.guard.submit(intent, vec![quarantine(path)]).unwrap().id;
+    let prompt = bench.guard.show(&id).unwrap();
+    (bench, prompt)
+}
+
+fn is_safe(text: &str) -> bool {
+    text.lines().all(crate::shape::is_plain)
+}
+
+#[test]
+fn gt_040_no_escape_reaches_the_terminal() {
+    let (bench, prompt) = shown("/tmp/a\u{1b}[2K\u{1b}[1A\rdir C:\\temp\u{8}\u{9b}1A", "x");
+    assert!(is_safe(&prompt.text), "{:?}", prompt.text);
+    assert!(prompt.text.contains(r"esc:/tmp/a\u001b[2K"), "{}", prompt.text);
+    assert!(prompt.flags.contains(&"escaped"));
+    assert!(bench.last("request.created").line.is_ascii());
+}
+
+#[test]
+fn gt_042_a_direction_override_is_shown_and_flagged() {
+    let (bench, prompt) = shown("/tmp/\u{202e}gpj.exe", "x");
+    assert!(is_safe(&prompt.text) && prompt.text.contains("contains direction control"));
+    assert!(bench.last("prompt.shown").line.contains("direction_control"));
+}
+
+#[test]
+fn gt_045_nothing_is_cut() {
+    let path = format!("/tmp/{}/THE-END", "a/".repeat(10_000));
+    let (bench, prompt) = shown(&path, "x");
+    assert!(prompt.text.contains(&path));
+    let told = format!(r#""bytes":{},"complete":true"#, prompt.text.len());
+    assert!(bench.last("prompt.shown").line.contains(&told));
+    let huge = format!("/tmp/{}", "a".repeat(300_000));
+    assert_eq!(code(bench.guard.submit(intent(&huge), vec![quarantine(&huge)])), ErrorCode::TooLarge);
+}
+
+#[test]
+fn gt_046_a_reason_stays_in_its_box_on_one_line() {
+    let reason = format!("ok\n\n  Command dir\n  Device WKS-01 [approve]\u{2028}{}", "x".repeat(500));
+    let (bench, prompt) = shown("/tmp/a", &reason);
+    let line: Vec<&str> = prompt.text.lines().filter(|l| l.contains("[approve]")).collect();
+    assert_eq!(line.len(), 1);
+    assert!(line[0].starts_with("  | ok\\n") && line[0].chars().count() < 220, "{}", line[0]);
+    assert!(prompt.text.contains("UNVERIFIED"));
+    assert!(bench.last("prompt.shown").line.contains(prompt.preview_sha256.as_str()));
+}
+
+#[test]
+fn path_hash_device_and_asker_are_whole_and_unbroken() {
+    let (_, prompt) = shown("/tmp/some where/bad", "x");
+    let has = |text: &str| prompt.text.lines().any(|l| l.contains(text));
+    assert!(has("path            /tmp/some where/bad"), "{}", prompt.text);
+    assert!(has(Sha256::of(b"/tmp/some where/bad").as_str()));
+    assert!(has("wks-01") && has("uid:7 over mcp") && has(prompt.digest.as_str()));
+    assert_eq!((prompt.check, prompt.level, prompt.needed), (None, "L", 1));
+}
+
+#[test]
+fn the_word_on_the_screen_is_the_word_in_the_chat() {
+    let (bench, prompt) = shown("/tmp/a", "x");
+    let view = bench.guard.request(&prompt.id, &asst()).unwrap();
+    assert!(prompt.text.contains(&view.match_code));
+}
+
+#[test]
+fn a_packaged_file_and_hard_links_are_pointed_out() {
+    let (bench, _) = Bench::new().enrolled();
+    let file = FileTarget { links: 3, package: Some("coreutils".into()), ..target("/usr/bin/true") };
+    let id = bench.guard.submit(intent("/usr/bin/true"), vec![Step::Quarantine { file }]).unwrap().id;
+    let prompt = bench.guard.show(&id).unwrap();
+    assert!(prompt.text.contains("belongs unmodified to coreutils") && prompt.text.contains("3 names"));
+    assert_eq!(prompt.flags, ["packaged", "links"]);
+}
+
+#[test]
+fn what_has_ended_is_shown_without_a_record() {
+    let (bench, prompt) = shown("/tmp/a", "x");
+    bench.guard.deny(&prompt.id, None).unwrap();
+    let after = bench.guard.show(&prompt.id).unwrap();
+    assert!(!after.pending && after.text.contains("refused by a person"));
+    assert_eq!(bench.count("prompt.shown"), 1);
+}
