@@ -117,7 +117,7 @@ impl Stage {
 fn killed_at(number: u64, point: Point) -> String {
     let stage = Stage::set(number + 1);
     let pending = stage.remediate();
-    let mut approving = Started(start_approving(&stage.home, &stage.person, &pending));
+    let mut approving = start_approving(&stage.home, &stage.person, &pending);
     let deadline = Instant::now() + PATIENCE;
     while !stage.has_come(point.mark) {
         assert!(Instant::now() < deadline, "{point:?} never came");
@@ -238,7 +238,7 @@ fn an_approved_request_whose_executor_died_expires() {
     let file = home.file("dropper.bin", b"x");
     let person = home.enroll("alex");
     let pending = propose(&home, "remediate", json!({ "type": "file", "id": file }));
-    let mut approving = Started(start_approving(&home, &person, &pending));
+    let mut approving = start_approving(&home, &person, &pending);
     until("a vote", || count(&home, "request.approved") > 0 || approving.0.try_wait().unwrap().is_some());
     drop(approving);
     // The kill may have come too late; then there is nothing to expire.
@@ -270,7 +270,7 @@ fn the_asking_server_may_die_before_during_and_after() {
     // And its successor while it waits for the end.
     let mut server = Server::connected(&stage.home);
     server.send("fg", json!({ "command_id": pending["command_id"] }));
-    let mut approving = Started(start_approving(&stage.home, &stage.person, &pending));
+    let mut approving = start_approving(&stage.home, &stage.person, &pending);
     until("the plan's start", || count(&stage.home, "exec.consumed") > 0);
     server.kill();
     assert!(approving.0.wait().expect("an end").success());
@@ -306,7 +306,7 @@ fn stop_killed_at(delay_us: u64) {
     let mut sleeper = spawn();
     let id = sleeper.0.id().to_string();
     let pending = propose(&stage.home, "remediate", json!({ "type": "process", "id": id }));
-    let mut approving = Started(start_approving(&stage.home, &stage.person, &pending));
+    let mut approving = start_approving(&stage.home, &stage.person, &pending);
     until("the plan's start", || count(&stage.home, "exec.started") > 0 || approving.0.try_wait().unwrap().is_some());
     let kill_at = Instant::now() + Duration::from_micros(delay_us);
     while Instant::now() < kill_at {

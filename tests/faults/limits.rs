@@ -168,7 +168,7 @@ fn a_signal_between_consume_and_record_does_not_stop_what_was_approved() {
     let file = home.file("target.bin", &vec![9; 64 << 20]);
     let person = home.enroll("alex");
     let pending = propose(&home, "remediate", json!({ "type": "file", "id": file }));
-    let mut approving = Started(start_approving(&home, &person, &pending));
+    let mut approving = start_approving(&home, &person, &pending);
     until("the plan's start", || count(&home, "exec.consumed") > 0);
     for signal in [Signal::TERM, Signal::HUP, Signal::INT, Signal::TERM] {
         kill_process(Pid::from_child(&approving.0), signal).expect("a signal");

@@ -4,7 +4,7 @@ use crate::rpc_client::{Home, Person};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -212,12 +212,12 @@ pub fn propose(home: &Home, tool: &str, params: Value) -> Value {
 }
 
 /// Starts the approver's side with a code; what it prints is dropped.
-pub fn start_approving(home: &Home, person: &Person, pending: &Value) -> Child {
+pub fn start_approving(home: &Home, person: &Person, pending: &Value) -> Started {
     let id = pending["approval"]["request_id"].as_str().expect("a request");
     let mut command = home.command(&["approvals", "approve", id]);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = command.spawn().expect("the binary");
-    writeln!(child.stdin.as_ref().expect("stdin"), "{}", person.code()).expect("a reader");
+    let child = Started(command.spawn().expect("the binary"));
+    writeln!(child.0.stdin.as_ref().expect("stdin"), "{}", person.code()).expect("a reader");
     child
 }
 
@@ -273,19 +273,19 @@ pub fn comes_to_rest(pid: u32) {
 }
 
 /// A mount that is gone, whatever is stuck in it, when this is dropped.
-pub struct Mounted<'a>(pub &'a Path);
+pub struct Mounted(pub PathBuf);
 
-impl Drop for Mounted<'_> {
+impl Drop for Mounted {
     fn drop(&mut self) {
-        let _ = rustix::mount::unmount(self.0, rustix::mount::UnmountFlags::DETACH);
+        let _ = rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH);
     }
 }
 
 /// A tmpfs of so many KiB in place of the home's state.
-pub fn small_state<'a>(at: &'a Path, kib: u32) -> Mounted<'a> {
+pub fn small_state(at: &Path, kib: u32) -> Mounted {
     let options = std::ffi::CString::new(format!("size={kib}k,mode=0700")).unwrap();
     rustix::mount::mount("tmpfs", at, "tmpfs", rustix::mount::MountFlags::empty(), options.as_c_str()).expect("tmpfs");
-    Mounted(at)
+    Mounted(at.to_owned())
 }
 
 /// A process that is gone when this is dropped.
