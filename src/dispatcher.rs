@@ -114,14 +114,16 @@ impl Dispatcher {
 
     /// Waits until no command runs, at most `patience`; what still runs then is stopped.
     pub async fn drain(&self, patience: Duration) {
-        let ended = async {
-            for entry in self.core.sessions.jobs.running() {
+        let jobs = &self.core.sessions.jobs;
+        let ended = async || {
+            for entry in jobs.running() {
                 entry.ended().await;
             }
         };
-        if tokio::time::timeout(patience, ended).await.is_err() {
-            self.core.sessions.jobs.running().iter().for_each(|e| e.job.cancel());
-            tokio::time::sleep(Duration::from_millis(100)).await;
+        if tokio::time::timeout(patience, ended()).await.is_err() {
+            jobs.running().iter().for_each(|e| e.job.cancel());
+            // Time to give up what is stuck, and to put it on record.
+            let _ = tokio::time::timeout(STOP_GRACE + Duration::from_secs(1), ended()).await;
         }
     }
 }
