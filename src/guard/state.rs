@@ -9,7 +9,7 @@ use super::step::{Event, Life, Stage, step};
 use super::{digest, plan};
 use crate::audit::{Fold, Line, Moment};
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{CommandId, Disclosure, Outcome, RequestId, SessionId, Sha256, Step};
+use crate::model::{CommandId, DevicePath, Disclosure, Outcome, RequestId, SessionId, Sha256, Step};
 use crate::principal::{Principal, Transport};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -51,6 +51,7 @@ pub(super) struct Entry {
     pub(super) expires_ms: i64,
     pub(super) digest: Sha256,
     pub(super) intent: Sha256,
+    pub(super) directory: Option<DevicePath>,
     pub(super) steps: Sha256,
     pub(super) policy: Sha256,
     pub(super) required: Required,
@@ -100,6 +101,7 @@ pub(super) struct Halted {
 #[derive(Serialize, Deserialize)]
 pub(super) struct Created<'a> {
     pub(super) intent_sha256: Sha256,
+    pub(super) directory: Option<DevicePath>,
     pub(super) steps_sha256: Sha256,
     pub(super) args_sha256: Sha256,
     pub(super) plan_steps: usize,
@@ -184,6 +186,15 @@ pub(super) struct HaltedBy {
     pub(super) used: Option<Used>,
 }
 
+impl Approver {
+    /// Whether the code of this step was given, or is so old that nobody remembers: a clock that was set back brings
+    /// no code back.
+    pub(super) fn has_used(&self, step: u64) -> bool {
+        let forgotten = self.used_steps.len() >= USED_STEPS && self.used_steps.iter().all(|used| step < *used);
+        forgotten || self.used_steps.contains(&step)
+    }
+}
+
 impl State {
     pub(super) fn entry(&self, id: &RequestId) -> Option<&Entry> {
         self.requests.iter().rev().find(|e| e.id == *id)
@@ -200,7 +211,7 @@ impl State {
 
     fn use_up(&mut self, used: &Used) -> Result<(), String> {
         let person = self.person_mut(&used.person)?;
-        if person.used_steps.contains(&used.step) {
+        if person.has_used(used.step) {
             return Err("a code was used twice".into());
         }
         person.used_steps.push(used.step);
@@ -238,6 +249,7 @@ impl State {
             transport: plan.requester.transport,
             digest: digest::plan(bytes),
             intent: created.intent_sha256,
+            directory: created.directory,
             steps: created.steps_sha256,
             policy: plan.policy_sha256,
             required: plan.required,

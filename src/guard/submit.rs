@@ -49,7 +49,7 @@ struct Ended<'a> {
 impl Guard {
     /// Before the device is asked to resolve anything: halt, channel, an equal pending intent, limits.
     pub fn admit(&self, intent: &Intent) -> Result<Admission> {
-        let hash = digest::intent(&intent.by, &intent.device, intent.command, &intent.args);
+        let hash = digest::intent(&intent.by, &intent.device, intent.command, &intent.args, intent.directory.as_ref());
         let limits = self.policy_now().map(|p| p.limits).unwrap_or_default();
         let found = self.current(|state, now| {
             check_channel(state)?;
@@ -73,7 +73,7 @@ impl Guard {
             )
             .hint("name entities that the device can describe"));
         }
-        let hash = digest::intent(&intent.by, &intent.device, intent.command, &intent.args);
+        let hash = digest::intent(&intent.by, &intent.device, intent.command, &intent.args, intent.directory.as_ref());
         let steps_hash = digest::steps(&intent.device, &steps);
         let id = RequestId::mint();
         let joined = self.turn(|turn| {
@@ -302,6 +302,7 @@ fn create(
         .level(decision.level.as_str())
         .detail(&Created {
             intent_sha256: intent_hash.clone(),
+            directory: intent.directory.clone(),
             steps_sha256: steps_hash.clone(),
             args_sha256: Sha256::of(intent.args.as_bytes()),
             plan_steps: plan.steps.len(),

@@ -349,8 +349,11 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_is_gone_is_said_and_a_line_break_refused() {
-        let mut builder = Snapshot::builder(Path::new("/nonexistent"));
+    fn a_directory_that_is_none_is_said_and_a_line_break_refused() {
+        let dir = Dir::new();
+        let file = dir.0.join("file");
+        std::fs::write(&file, "").unwrap();
+        let mut builder = Snapshot::builder(&file);
         assert_eq!(builder.push(b"{\n}").unwrap_err().code, ErrorCode::Internal);
         let e = (0..2_000).find_map(|_| builder.push(&[b'1'; 1_000]).err()).unwrap();
         assert_eq!(e.code, ErrorCode::StoreUnavailable);

@@ -1,4 +1,5 @@
 //! A JSON-RPC client over the real binary's `rpc`, in a throw-away home, and the person beside it.
+#![allow(dead_code)] // each test uses its part
 
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
@@ -31,7 +32,6 @@ impl Home {
         file
     }
 
-    #[allow(dead_code)]
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -111,6 +111,11 @@ impl Rpc {
         let stdin = child.stdin.take().expect("stdin");
         let stdout = BufReader::new(child.stdout.take().expect("stdout"));
         Rpc { child, stdin, stdout, last_id: 0 }
+    }
+
+    #[allow(dead_code)]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// The result object of a call, also of one that was refused or failed.
