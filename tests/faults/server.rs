@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// No answer of a server that works takes so long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// No command of these tests runs longer, on a slow machine and without optimisation.
+const LONGEST: Duration = Duration::from_secs(180);
+
 /// Waits for a condition; says `what` when it does not come.
 pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     until_within(PATIENCE, what, &mut is_so);
@@ -151,7 +154,7 @@ impl Server {
 
     /// Follows a command to its end and gives its own result.
     pub fn followed(&mut self, command: &Value) -> Value {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + LONGEST;
         loop {
             let mut looked = self.done("fg", json!({ "command_id": command["command_id"] }));
             let result = looked["data"]["command"].take();
