@@ -137,7 +137,10 @@ fn unpadded(value: &str) -> Cow<'_, str> {
 }
 
 fn head(out: &mut String, entry: &Entry, plan: &Plan, refused: usize) -> std::fmt::Result {
-    writeln!(out, "An assistant asks for your approval. Nothing has been changed yet.\n")?;
+    match entry.life.stage {
+        Stage::Pending => writeln!(out, "An assistant asks for your approval. Nothing has been changed yet.\n")?,
+        _ => writeln!(out, "An assistant asked for approval. This waits for nobody any more.\n")?,
+    }
     field(out, "Request", plan.request_id.as_str())?;
     field(out, "Match code", &format!("{} (the chat shows the same)", digest::match_code(&entry.digest)))?;
     let transport = super::submit::channel(plan.requester.transport);
@@ -264,6 +267,9 @@ fn foot(out: &mut String, entry: &Entry, check: Option<&str>) -> std::fmt::Resul
         writeln!(out, "\n  +-- UNVERIFIED: the assistant's own words, not part of the plan --")?;
         writeln!(out, "  | {}", super::submit::cut(&unpadded(&clean(reason)), REASON_CHARS))?;
         writeln!(out, "  +------------------------------------------------------------------")?;
+    }
+    if entry.life.stage != Stage::Pending {
+        return Ok(());
     }
     writeln!(
         out,
