@@ -9,6 +9,14 @@ Only reads. Prints a report and ends with 0; ends with 1 when a call was refused
 import json
 import subprocess
 import sys
+from datetime import datetime, timedelta, timezone
+
+DAYS = 7
+SHOWN = 20
+
+
+class Refused(Exception):
+    """A call that was refused or failed; the message begins with the code."""
 
 
 class LiveResponse:
@@ -25,7 +33,7 @@ class LiveResponse:
         self.process.stdin.flush()
         answer = json.loads(self.process.stdout.readline())
         if "error" in answer:
-            sys.exit(f"{method}: {answer['error']['message']}")
+            raise Refused(f"{method}: {answer['error']['message']}")
         result = answer["result"]
         while result["state"] == "running":  # it took longer than a call may: follow the job
             result = self.call("fg", command_id=result["command_id"])["data"]["command"]
@@ -34,6 +42,8 @@ class LiveResponse:
     def rows(self, method, **params):
         """All rows of a listing, page by page over one snapshot."""
         page = self.call(method, limit=1000, **params)
+        for warning in page.get("warnings", []):
+            print(f"  warning: {warning}")
         while True:
             yield from page["data"]["rows"]
             cursor = page["page"]["next_cursor"]
@@ -65,14 +75,26 @@ def main():
         owner = f"{c.get('process', '?')} ({c['pid']})" if "pid" in c else "unknown owner"
         print(f"  {c['protocol']:5} {c['local_address']}:{c['local_port']}  {owner}")
 
-    print("\nexecutables in world-writable places")
+    print(f"\nexecutables of the last {DAYS} days in world-writable places, the newest {SHOWN} each")
+    since = (datetime.now(timezone.utc) - timedelta(days=DAYS)).strftime("%Y-%m-%dT%H:%M:%SZ")
     for place in ("/tmp", "/var/tmp", "/dev/shm"):
-        for f in host.rows("findfile", name="*", path=place, filter="kind=file and attributes.mode~x"):
-            digest = host.call("fileinfo", path=f["path"])["data"]["sha256"]
-            print(f"  {f['path']}  {f['size_bytes']} bytes  sha256 {digest}")
+        found = host.call("findfile", name="*", path=place, modified_after=since, sort="-modified", limit=SHOWN,
+                          filter="kind=file and attributes.mode~x")
+        for f in found["data"]["rows"]:
+            try:
+                digest = "sha256 " + host.call("fileinfo", path=f["path"])["data"]["sha256"]
+            except Refused as gone:  # files come and go in such places
+                digest = str(gone)
+            print(f"  {f['path']}  {f['size_bytes']} bytes, {f['modified']}  {digest}")
+        left = found["page"]["total"] - found["page"]["returned"]
+        if left > 0:
+            print(f"  {place}: {left} more")
 
     return host.close()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except Refused as refused:
+        sys.exit(str(refused))

@@ -3,7 +3,7 @@
 //! Invariants: none is needed; an unknown key is an error that names file, line and the nearest known key; what asks
 //! for a mode that this build does not have is refused, never ignored. Secrets are not in it, only files that hold them.
 
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, ErrorCode, Result, in_words};
 use crate::nearest::nearest;
 use rustix::fs::{Mode, OFlags};
 use serde::Deserialize;
@@ -226,13 +226,10 @@ pub(crate) fn parse_toml<T: DeserializeOwned>(file: &Path, text: &str) -> Result
         });
         let what = match unknown {
             Some(key) => format!("unknown key {key:?}"),
-            None => message.to_owned(),
+            None => in_words(message),
         };
-        let error = Error::new(ErrorCode::BadArgs, format!("{}:{line}: {what}", file.display()));
-        match hint {
-            Some(hint) => error.hint(hint),
-            None => error,
-        }
+        let hint = hint.unwrap_or_else(|| "docs/configuration.md shows every key with its default".into());
+        Error::new(ErrorCode::BadArgs, format!("{}:{line}: {what}", file.display())).hint(hint)
     })
 }
 

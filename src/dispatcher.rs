@@ -30,8 +30,8 @@ use work::{FixedAnswers, STOP_GRACE, Work, broken_off};
 /// Structured rows end before this much, for front ends that feed a model.
 pub const MODEL_BYTES: usize = 64 << 10;
 
-/// What a command gets that is stopped at the program's end.
-const LAST_WORD: Duration = Duration::from_millis(500);
+/// What a command gets that is stopped at the program's end: to be given up where it is stuck, and to go on record.
+const LAST_WORD: Duration = STOP_GRACE.saturating_add(Duration::from_secs(1));
 
 pub struct Dispatcher {
     core: Arc<Core>,

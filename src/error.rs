@@ -215,3 +215,46 @@ impl std::error::Error for Error {
         self.source.as_deref().map(|e| e as _)
     }
 }
+
+/// What a parser says, in words of the product: serde speaks of variants, fields and `u32`.
+pub(crate) fn in_words(reason: &str) -> String {
+    let names = |list: &str| list.replace('`', "").replace("expected one of ", "").replace("expected ", "");
+    if let Some(field) = reason.strip_prefix("missing field `").and_then(|r| r.strip_suffix('`')) {
+        return format!("{field:?} is missing");
+    }
+    if let Some((given, known)) = reason.strip_prefix("unknown variant `").and_then(|r| r.split_once("`, ")) {
+        return format!("{given:?} is none of: {}", names(known));
+    }
+    let given = reason.strip_prefix("invalid type: ").or_else(|| reason.strip_prefix("invalid value: "));
+    let Some((given, wanted)) = given.and_then(|r| r.rsplit_once(", expected ")) else {
+        return reason.to_owned();
+    };
+    let wanted = match wanted {
+        "u8" | "u16" | "u32" | "u64" | "usize" | "i32" | "i64" => "a whole number",
+        "a boolean" => "true or false",
+        "a string" => "a text",
+        "a sequence" => "a list",
+        other => other,
+    };
+    format!("{given} is not {wanted}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parser_is_heard_in_words() {
+        let heard = [
+            ("missing field `command_id`", "\"command_id\" is missing"),
+            ("unknown variant `u-1`, expected one of `file`, `process`", "\"u-1\" is none of: file, process"),
+            ("unknown variant `x`, expected `a` or `b`", "\"x\" is none of: a or b"),
+            ("invalid type: string \"x\", expected u32", "string \"x\" is not a whole number"),
+            ("invalid value: integer `-1`, expected u32", "integer `-1` is not a whole number"),
+            ("EOF while parsing an object", "EOF while parsing an object"),
+        ];
+        for (reason, words) in heard {
+            assert_eq!(in_words(reason), words);
+        }
+    }
+}

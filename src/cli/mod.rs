@@ -107,8 +107,11 @@ pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => {
-            // Help and version are answers; where nobody reads them there is nobody to tell.
-            let _ = e.print();
+            // Help and version are answers; a complaint quotes what was given and is cleaned.
+            match e.use_stderr() {
+                true => Io::standard().note(&e.render().to_string()),
+                false => drop(e.print()),
+            }
             return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
         }
     };

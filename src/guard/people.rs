@@ -14,6 +14,9 @@ use crate::private;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+/// In `guard/` while somebody is enrolled: so that a log that was cut does not open the first enrolment again.
+const MARK: &str = "enrolled";
+
 /// A person with a factor.
 #[derive(Clone, Debug, Serialize)]
 pub struct Enrolled {
@@ -57,6 +60,7 @@ impl Guard {
                     .hint("`approver remove` it first, or take another name"));
             }
             let used = match turn.state.approvers.is_empty() {
+                true if turn.guard.is_log_cut()? => return Err(lost_enrolment()),
                 true => None,
                 false => Some(authorise(turn, authority, "enrolling another person")?),
             };
@@ -67,6 +71,7 @@ impl Guard {
             turn.put(record);
             Ok(())
         })?;
+        private::replace(&self.dir.join(MARK), b"")?;
         Ok(Enrolment { name: name.to_owned(), otpauth_url: key.url(name)?, secret: key.base32() })
     }
 
@@ -92,7 +97,15 @@ impl Guard {
             turn.put(record);
             Ok(())
         })?;
+        if self.enrolled()?.is_empty() {
+            private::remove(&self.dir.join(MARK))?;
+        }
         private::remove(&totp::path(&self.dir, name))
+    }
+
+    /// Whether somebody is enrolled of whom the log, which knows nobody, has lost the record.
+    fn is_log_cut(&self) -> Result<bool> {
+        Ok(private::open(&self.dir.join(MARK))?.is_some())
     }
 
     /// Stops every change: pending and approved requests are void. The account may do it, a person with a code too.
@@ -141,6 +154,11 @@ fn authorise(turn: &mut Turn<'_>, authority: Option<(&str, &str)>, what: &str) -
             .hint(format!("enrolled: {}", names.join(", "))));
     };
     prove(turn, name, code)
+}
+
+fn lost_enrolment() -> Error {
+    Error::new(ErrorCode::StoreUnavailable, "somebody was enrolled here, and the log has lost the record of it")
+        .hint("the log was cut or deleted: restore it, look into who did that, or take a new LIVE_RESPONSE_HOME")
 }
 
 /// Names become file names and stand in records and on screens.

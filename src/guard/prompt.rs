@@ -12,10 +12,13 @@ use super::step::Stage;
 use crate::error::Result;
 use crate::model::{FileTarget, ProcessTarget, RequestId, Sha256, Step, Timestamp};
 use crate::shape::{clean, is_plain};
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::time::Duration;
 
 const REASON_CHARS: usize = 200;
+/// No name or argument needs so many spaces in a row.
+const PADDING: &str = "    ";
 const MAX_REMEMBERED: usize = 4096;
 
 /// A plan as it is put before a person.
@@ -112,11 +115,32 @@ fn render(state: &State, entry: &Entry, min_view_s: u64) -> Result<Prompt> {
 
 /// One line of a field: what would break the line is made visible.
 fn field(out: &mut String, name: &str, value: &str) -> std::fmt::Result {
-    writeln!(out, "  {name:<15} {}", clean(value))
+    writeln!(out, "  {name:<15} {}", unpadded(&clean(value)))
+}
+
+/// Runs of spaces written out: at the end of a terminal's line they would begin what looks like another field.
+fn unpadded(value: &str) -> Cow<'_, str> {
+    if !value.contains(PADDING) {
+        return Cow::Borrowed(value);
+    }
+    let mut out = String::with_capacity(value.len() * 2);
+    let mut rest = value;
+    while let Some(at) = rest.find(PADDING) {
+        let (before, from) = rest.split_at(at);
+        let after = from.trim_start_matches(' ');
+        out.push_str(before);
+        out.extend(std::iter::repeat_n("\\x20", from.len() - after.len()));
+        rest = after;
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
 }
 
 fn head(out: &mut String, entry: &Entry, plan: &Plan, refused: usize) -> std::fmt::Result {
-    writeln!(out, "An assistant asks for your approval. Nothing has been changed yet.\n")?;
+    match entry.life.stage {
+        Stage::Pending => writeln!(out, "An assistant asks for your approval. Nothing has been changed yet.\n")?,
+        _ => writeln!(out, "An assistant asked for approval. This waits for nobody any more.\n")?,
+    }
     field(out, "Request", plan.request_id.as_str())?;
     field(out, "Match code", &format!("{} (the chat shows the same)", digest::match_code(&entry.digest)))?;
     let transport = super::submit::channel(plan.requester.transport);
@@ -241,8 +265,11 @@ fn stop(out: &mut String, process: &ProcessTarget) -> std::fmt::Result {
 fn foot(out: &mut String, entry: &Entry, check: Option<&str>) -> std::fmt::Result {
     if let Some(reason) = &entry.reason {
         writeln!(out, "\n  +-- UNVERIFIED: the assistant's own words, not part of the plan --")?;
-        writeln!(out, "  | {}", super::submit::cut(&clean(reason), REASON_CHARS))?;
+        writeln!(out, "  | {}", super::submit::cut(&unpadded(&clean(reason)), REASON_CHARS))?;
         writeln!(out, "  +------------------------------------------------------------------")?;
+    }
+    if entry.life.stage != Stage::Pending {
+        return Ok(());
     }
     writeln!(
         out,

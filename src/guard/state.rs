@@ -186,6 +186,15 @@ pub(super) struct HaltedBy {
     pub(super) used: Option<Used>,
 }
 
+impl Approver {
+    /// Whether the code of this step was given, or is so old that nobody remembers: a clock that was set back brings
+    /// no code back.
+    pub(super) fn has_used(&self, step: u64) -> bool {
+        let forgotten = self.used_steps.len() >= USED_STEPS && self.used_steps.iter().all(|used| step < *used);
+        forgotten || self.used_steps.contains(&step)
+    }
+}
+
 impl State {
     pub(super) fn entry(&self, id: &RequestId) -> Option<&Entry> {
         self.requests.iter().rev().find(|e| e.id == *id)
@@ -202,7 +211,7 @@ impl State {
 
     fn use_up(&mut self, used: &Used) -> Result<(), String> {
         let person = self.person_mut(&used.person)?;
-        if person.used_steps.contains(&used.step) {
+        if person.has_used(used.step) {
             return Err("a code was used twice".into());
         }
         person.used_steps.push(used.step);

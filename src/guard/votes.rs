@@ -252,7 +252,7 @@ pub(super) fn prove(turn: &mut Turn<'_>, person: &str, code: &str) -> Result<Use
         }
         return Err(wrong_code("the code is wrong"));
     };
-    if approver.used_steps.contains(&step) {
+    if approver.has_used(step) {
         return Err(Error::new(ErrorCode::FactorReused, "this code was used already")
             .hint("each code counts once: wait for the next one"));
     }

@@ -157,7 +157,10 @@ fn holds_nul(json: &str) -> bool {
 
 impl Common {
     fn take(&mut self, tool: &str, key: &str, value: &RawValue) -> Result<()> {
-        let bad = |what: &str| Error::new(ErrorCode::BadArgs, format!("{tool}: argument {key:?} is {what}"));
+        let bad = |what: &str| {
+            Error::new(ErrorCode::BadArgs, format!("{tool}: argument {key:?} is {what}"))
+                .hint(format!("help {tool} shows the arguments"))
+        };
         let text = || serde_json::from_str::<String>(value.get()).map_err(|_| bad("a text"));
         match key {
             "session" => self.session = Some(SessionId::new(text()?)),

@@ -167,7 +167,7 @@ impl<'a> Context<'a> {
     pub async fn connect(&self, device: &str, comment: Option<String>) -> Result<(Arc<Session>, Arrival)> {
         let sessions = &self.core.sessions;
         sessions.check_room(&self.call.principal)?;
-        let device = sessions.devices.open(device, self.job).await?;
+        let device = sessions.device(device, self.job).await?;
         let asked = ArrivalQuery::default().query();
         let arrival = ArrivalQuery::pick(device.read(asked, self.job).await?)?;
         let session = sessions.open(
@@ -187,7 +187,7 @@ impl<'a> Context<'a> {
     }
 
     /// Closes a session; what it has pending is cancelled, what runs in it is stopped.
-    pub async fn disconnect(&self, id: Option<&SessionId>) -> Result<(SessionId, usize)> {
+    pub async fn disconnect(&self, id: Option<&SessionId>) -> Result<(Arc<Session>, usize)> {
         let session = self.core.sessions.find(id, &self.call.principal, self.call.connection)?;
         let id = session.id.clone();
         self.core.sessions.close(&id);
@@ -198,7 +198,7 @@ impl<'a> Context<'a> {
         }
         let (by, closed) = (self.call.principal.clone(), id.clone());
         let cancelled = self.core.guard(move |g| g.end_session(&closed, &by)).await??;
-        Ok((id, cancelled))
+        Ok((session, cancelled))
     }
 
     /// Changes the session's directory.
@@ -210,7 +210,7 @@ impl<'a> Context<'a> {
 
     /// What can be connected to, with group and tier.
     pub async fn devices(&self) -> Result<Vec<DeviceRow>> {
-        let mut rows = self.core.sessions.devices.rows();
+        let mut rows = self.core.sessions.device_rows().await?;
         for row in &mut rows {
             let id = row.id.clone();
             (row.group, row.tier) = self.core.guard(move |g| g.place(&id)).await?;
@@ -247,7 +247,7 @@ impl<'a> Context<'a> {
             return Ok(Reply::Done(blocking(move || store.read(&slice)).await??));
         }
         // The device may be gone by now: what was collected from it is here.
-        let device = self.core.sessions.devices.describe(&of.device).ok_or_else(|| {
+        let device = self.core.sessions.describe(&of.device).ok_or_else(|| {
             Error::new(ErrorCode::NoDevice, format!("the file is of {}, which is no device here", of.device))
                 .hint("devices lists what there is")
         })?;

@@ -199,7 +199,7 @@ fn state_of(phase: &Phase) -> State {
 pub async fn request_result(core: &Arc<Core>, view: &RequestView) -> Result<ResultObject> {
     let mut result = ResultObject::new(view.command_id.clone(), state_of(&view.phase));
     result.session = view.session.clone();
-    result.device = core.sessions.devices.describe(&view.device);
+    result.device = core.sessions.describe(&view.device);
     let until = view.ended.unwrap_or_else(Timestamp::now);
     result.elapsed_ms = u64::try_from(until.as_millis() - view.created.as_millis()).unwrap_or(0);
     match &view.phase {

@@ -130,6 +130,24 @@ pub fn output_schema(tool: &dyn Tool) -> Map<String, Value> {
     }
 }
 
+/// A schema without the words: for lists, where every byte is a client's.
+pub fn wordless(mut schema: Map<String, Value>) -> Map<String, Value> {
+    fn strip(schema: &mut Map<String, Value>) {
+        schema.remove("description");
+        for key in ["properties", "items"] {
+            match schema.get_mut(key) {
+                Some(Value::Object(children)) if key == "properties" => {
+                    children.values_mut().filter_map(Value::as_object_mut).for_each(strip);
+                }
+                Some(Value::Object(items)) => strip(items),
+                _ => {}
+            }
+        }
+    }
+    strip(&mut schema);
+    schema
+}
+
 /// Projection and empty fields leave anything out, so nothing in an answer is required.
 fn drop_required(schema: &mut Map<String, Value>) {
     schema.remove("required");

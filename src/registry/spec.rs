@@ -2,7 +2,7 @@
 
 use super::{Body, Context, Output};
 use crate::device::Fut;
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, ErrorCode, Result, in_words};
 use crate::guard::RequestView;
 use crate::model::Row;
 use crate::nearest::nearest;
@@ -194,6 +194,7 @@ fn explain<C: Command>(args: &str, whole: &serde_json::Error) -> Error {
     let name = C::SPEC.name;
     let text = whole.to_string();
     let reason = text.split(" at line ").next().unwrap_or_default();
+    let said = in_words(reason);
     let schema = super::schema::of::<C::Args>();
     let known: Vec<&str> = schema
         .get("properties")
@@ -209,8 +210,8 @@ fn explain<C: Command>(args: &str, whole: &serde_json::Error) -> Error {
         serde_json::from_str::<C::Args>(&alone).err().is_some_and(|e| !e.to_string().starts_with("missing field"))
     });
     let error = match culprit {
-        Some((key, _)) => Error::new(ErrorCode::BadArgs, format!("{name}: argument {key:?}: {reason}")),
-        None => Error::new(ErrorCode::BadArgs, format!("{name}: {reason}")),
+        Some((key, _)) => Error::new(ErrorCode::BadArgs, format!("{name}: argument {key:?}: {said}")),
+        None => Error::new(ErrorCode::BadArgs, format!("{name}: {said}")),
     };
     error.hint(format!("help {name} shows the arguments"))
 }

@@ -1,7 +1,7 @@
 //! The list of tools: built from the registry at first need, kept as text.
 
 use super::Options;
-use crate::registry::{Tool, description, input_schema, output_schema};
+use crate::registry::{Tool, description, input_schema, output_schema, wordless};
 use rmcp::model::{CacheScope, ListToolsResult, ResultType, Tool as Listed, ToolAnnotations};
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ fn listed(tool: &dyn Tool, output_schemas: bool) -> Listed {
         .with_title(spec.title)
         .with_annotations(hints);
     match output_schemas {
-        true => listed.with_raw_output_schema(Arc::new(output_schema(tool))),
+        true => listed.with_raw_output_schema(Arc::new(wordless(output_schema(tool)))),
         false => listed,
     }
 }

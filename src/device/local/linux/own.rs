@@ -128,10 +128,16 @@ impl OwnThings {
         }
         // A file system that does not tell its type is not procfs.
         let on_procfs = rustix::fs::fstatfs(fd).is_ok_and(|s| s.f_type == PROC_SUPER_MAGIC);
-        match real {
-            Ok(real) if on_procfs => refuse_procfs(set, facts.identity.device, &real, path),
-            Err(_) if on_procfs => Err(self_target(path)),
-            _ => Ok(()),
+        if !on_procfs {
+            return Ok(());
+        }
+        let real = real.map_err(|_| self_target(path))?;
+        refuse_procfs(set, facts.identity.device, &real, path)?;
+        match bound_from(fd) {
+            Some(within) if within == b"/" => Ok(()),
+            // A part of procfs under a name of its own, which tells no process: the mount does.
+            Some(within) => refuse_procfs(set, facts.identity.device, &[b"/proc", &within[..]].concat(), path),
+            None => Err(self_target(path)),
         }
     }
 
@@ -205,6 +211,16 @@ fn is_own_elsewhere(set: &OwnSet, device: u64, process: &[u8]) -> bool {
         Some(i) if i.device == device => runs(&set.binaries, process),
         Some(_) | None => true,
     }
+}
+
+/// What part of its file system the handle's mount shows (`man 5 proc_pid_mountinfo`): `/` where it is all of it.
+fn bound_from(fd: BorrowedFd<'_>) -> Option<Vec<u8>> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).ok()?;
+    let mount = info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim();
+    let mounts = std::fs::read("/proc/self/mountinfo").ok()?;
+    let line =
+        mounts.split(|b| *b == b'\n').find(|line| line.split(|b| *b == b' ').next() == Some(mount.as_bytes()))?;
+    line.split(|b| *b == b' ').nth(3).map(<[u8]>::to_vec)
 }
 
 fn list_directory(path: &Path, facts: &Facts) -> Directory {

@@ -40,7 +40,7 @@ const WELL_KNOWN: &[&str] = &[
 ];
 /// Directories of a home whose files may have hard links elsewhere.
 const HOME_PLACES: &[&str] =
-    &[".ssh", ".aws", ".gnupg/private-keys-v1.d", ".kube", ".docker", ".config/gcloud", ".azure"];
+    &[".", ".ssh", ".aws", ".gnupg/private-keys-v1.d", ".kube", ".docker", ".config/gcloud", ".azure"];
 /// Homes that are looked at for those.
 const HOMES: usize = 200;
 /// Names of such a directory that are looked at.
@@ -48,7 +48,12 @@ const NAMES: usize = 1_000;
 
 /// Why the file's content is on the secret list, by where it lies.
 pub fn reason(view: &View, asked: &DevicePath, opened: &Opened) -> Option<&'static str> {
-    by_place(asked.as_bytes()).or_else(|| by_place(opened.real_path.as_bytes())).or_else(|| by_identity(view, opened))
+    by_place(asked.as_bytes())
+        .or_else(|| by_place(opened.real_path.as_bytes()))
+        // An image may begin below the directory that tells.
+        .or_else(|| by_place(&opened.host_path))
+        .or_else(|| by_identity(view, opened))
+        .or_else(|| by_identity(&view.on_host()?, opened))
 }
 
 /// By the path alone.
@@ -136,7 +141,9 @@ fn by_identity(view: &View, opened: &Opened) -> Option<&'static str> {
     homes(view).iter().flat_map(|home| HOME_PLACES.iter().map(|place| home.join(&DevicePath::new(*place)))).find_map(
         |directory| {
             let held = names_in(view, &directory).into_iter().map(|name| directory.join(&DevicePath::new(name)));
-            held.filter(|path| is_it(path)).find_map(|path| by_place(path.as_bytes()))
+            held.filter_map(|path| Some((by_place(path.as_bytes())?, path)))
+                .find(|(_, path)| is_it(path))
+                .map(|(why, _)| why)
         },
     )
 }

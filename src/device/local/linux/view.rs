@@ -98,6 +98,11 @@ impl View {
         self.live
     }
 
+    /// The host beside an image; `None` for the host itself.
+    pub(super) fn on_host(&self) -> Option<View> {
+        if self.live { None } else { View::host(Arc::clone(&self.own)).ok() }
+    }
+
     pub fn own(&self) -> &OwnThings {
         &self.own
     }
