@@ -13,10 +13,13 @@ const ROUNDS: usize = 7;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
-    if let [role, count] = arguments.as_slice()
-        && role == "hold-sockets"
-    {
-        return hold_sockets(count.parse().expect("a count"));
+    if let [role, value] = arguments.as_slice() {
+        match role.as_str() {
+            "hold-sockets" => return hold_sockets(value.parse().expect("a count")),
+            "three-hashes" => return three_hashes(Path::new(value)),
+            "tlsh" => return tlsh(Path::new(value)),
+            _ => {}
+        }
     }
     let root = std::env::temp_dir().join(format!("live-response-bench-{}", std::process::id()));
     fs::create_dir_all(&root).expect("a scratch folder");
@@ -50,17 +53,20 @@ impl Bench {
         command
     }
 
-    /// Ours and the peer in turns, so that both see the same machine.
     fn against(&self, line: &str, peer: &[&str]) {
         let Some((program, arguments)) = peer.split_first() else { return };
         let mut theirs = Command::new(program);
         theirs.args(arguments);
-        let mut ours = self.ours(line);
+        self.pair(line, self.ours(line), theirs, &peer.join(" "));
+    }
+
+    /// Ours and the peer in turns, so that both see the same machine.
+    fn pair(&self, line: &str, mut ours: Command, mut theirs: Command, peer: &str) {
         let mut times: [Vec<Duration>; 2] = Default::default();
         for round in 0..=ROUNDS {
             for (command, times) in [&mut ours, &mut theirs].into_iter().zip(&mut times) {
                 let Some(time) = time(command) else {
-                    println!("{:<34} {:>10} {:>10} {:>7}  {program} is not here or failed", line, "-", "-", "-");
+                    println!("{:<34} {:>10} {:>10} {:>7}  {peer} is not here or failed", line, "-", "-", "-");
                     return;
                 };
                 // The first round warms the caches.
@@ -70,7 +76,7 @@ impl Bench {
             }
         }
         let [ours, theirs] = times.map(median);
-        println!("{line:<34} {ours:>10.1} {theirs:>10.1} {:>6.2}x  {}", theirs / ours, peer.join(" "));
+        println!("{line:<34} {ours:>10.1} {theirs:>10.1} {:>6.2}x  {peer}", theirs / ours);
     }
 }
 
@@ -166,5 +172,42 @@ fn fileinfo(bench: &Bench) {
     }
     drop(out);
     let path = file.to_string_lossy();
-    bench.against(&format!("fileinfo {path}"), &["sha256sum", &path]);
+    let own = std::env::current_exe().expect("this program");
+    let role = |name: &str| {
+        let mut command = Command::new(&own);
+        command.args([name, &path]);
+        command
+    };
+    let mut sha256sum = Command::new("sha256sum");
+    sha256sum.arg(&*path);
+    bench.pair("MD5, SHA-1, SHA-256 in one pass", role("three-hashes"), sha256sum, "sha256sum");
+    bench.pair(
+        &format!("fileinfo {path}"),
+        bench.ours(&format!("fileinfo {path}")),
+        role("tlsh"),
+        "TLSH alone (fast-tlsh)",
+    );
+}
+
+/// What `fileinfo` does to a file's bytes, without TLSH.
+fn three_hashes(file: &Path) {
+    let file = fs::File::open(file).expect("the file");
+    let digests =
+        live_response::device::local::linux::hash::digest(&file, false, &live_response::model::Job::default());
+    println!("{}", digests.expect("digests").sha256);
+}
+
+/// The peer crate alone.
+fn tlsh(file: &Path) {
+    use tlsh::prelude::*;
+    let mut generator = TlshGenerator::new();
+    let mut file = fs::File::open(file).expect("the file");
+    let mut block = vec![0; 1 << 20];
+    loop {
+        match std::io::Read::read(&mut file, &mut block).expect("bytes") {
+            0 => break,
+            n => generator.update(&block[..n]),
+        }
+    }
+    println!("{}", generator.finalize().expect("a hash"));
 }

@@ -18,8 +18,9 @@ use crate::registry::{Body, Call, Context, Core, Reply, Tool, blocking, canonica
 use crate::session::{ConnectionId, JobEntry, Session, TranscriptLine};
 use crate::shape::{self, Page, PageRows, ResultObject, Rows, Selection, Snapshot, Snapshots};
 use serde_json::value::RawValue;
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Structured rows end before this much, for front ends that feed a model.
@@ -33,7 +34,11 @@ pub struct Dispatcher {
     core: Arc<Core>,
     log: Arc<Log>,
     connections: AtomicU64,
+    fixed: Arc<FixedAnswers>,
 }
+
+/// Answers that stay the same for the life of the process, by tool.
+type FixedAnswers = Mutex<HashMap<&'static str, ResultObject>>;
 
 /// One client: a stdio process, a console. Dropping it closes its sessions.
 pub struct Connection {
@@ -54,9 +59,11 @@ pub enum Extent {
     Page,
     /// All rows, handed over as they are.
     All,
+    /// All rows, of which only the table's columns will be seen unless the call names fields.
+    Table,
 }
 
-/// What a call came to. `rows` is there for [`Extent::All`] only.
+/// What a call came to. `rows` is there for [`Extent::All`] and [`Extent::Table`] only.
 pub struct Answered {
     pub result: Arc<ResultObject>,
     pub rows: Option<AllRows>,
@@ -73,11 +80,8 @@ impl Dispatcher {
     /// Opens nothing: the first call that needs a store opens it.
     pub fn new(config: &Config) -> Arc<Self> {
         let log = Log::new(config.home.join("audit"));
-        let sessions = crate::session::SessionManager::new(
-            Devices::new(config),
-            config.limits.clone(),
-            config.home.join("snapshots"),
-        );
+        let sessions =
+            crate::session::SessionManager::new(Devices::new(config), config.limits, config.home.join("snapshots"));
         Arc::new(Dispatcher {
             core: Arc::new(Core {
                 guard: Arc::new(Guard::new(config, log.clone())),
@@ -86,6 +90,7 @@ impl Dispatcher {
             }),
             log,
             connections: AtomicU64::new(1),
+            fixed: Arc::default(),
         })
     }
 
@@ -150,7 +155,7 @@ impl Connection {
             return Err(self.unknown_tool(name, &id).await);
         };
         let started = Instant::now();
-        let answered = match self.prepare(id.clone(), tool, args) {
+        let answered = match self.prepare(id.clone(), tool, args, extent) {
             Ok((call, session)) => self.run(tool, call, session, extent).await,
             Err(e) => {
                 if tool.spec().is_recorded() {
@@ -165,6 +170,26 @@ impl Connection {
             return Ok(Answered { result: Arc::new(result), rows: None });
         }
         Ok(answered)
+    }
+
+    /// Waits for a call of the command `id`. Where `stop` comes first the command is cancelled, and its own answer says
+    /// so; what is no job is given up with `E_CANCELLED`.
+    pub async fn unless<T>(
+        &self,
+        stop: impl Future<Output = ()>,
+        id: &CommandId,
+        call: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let mut call = std::pin::pin!(call);
+        tokio::select! {
+            done = &mut call => return done,
+            () = stop => {}
+        }
+        let Some(entry) = self.dispatcher.core.sessions.jobs.find(id, &self.principal) else {
+            return Err(Error::new(ErrorCode::Cancelled, "interrupted"));
+        };
+        entry.job.cancel();
+        call.await
     }
 
     /// A call that claims to go on with a request: it only reads where that stands, after its arguments were compared.
@@ -225,7 +250,13 @@ impl Connection {
         e
     }
 
-    fn prepare(&self, id: CommandId, tool: &dyn Tool, args: &str) -> Result<(Call, Option<Arc<Session>>)> {
+    fn prepare(
+        &self,
+        id: CommandId,
+        tool: &dyn Tool,
+        args: &str,
+        extent: Extent,
+    ) -> Result<(Call, Option<Arc<Session>>)> {
         let spec = tool.spec();
         let (common, own) = split(tool, args)?;
         tool.check(&own)?;
@@ -252,6 +283,7 @@ impl Connection {
             claimed,
             spec,
             common,
+            table: extent == Extent::Table,
             args: own,
         };
         Ok((call, session))
@@ -281,6 +313,7 @@ impl Connection {
             session,
             entry: entry.clone(),
             extent,
+            fixed: self.dispatcher.fixed.clone(),
         };
         if !spec.is_recorded() {
             // It looks at this program's own state only, and `fg` has its own patience: no job, no time limit.
@@ -293,7 +326,11 @@ impl Connection {
         if background {
             return Answered::plain(crate::registry::running(&entry));
         }
-        let patience = Duration::from_secs(limits.answer_within_s);
+        // A whole listing is handed over by its own call only, and whoever asks for it has a way to stop it.
+        let patience = match extent {
+            Extent::All | Extent::Table => limit + STOP_GRACE * 2,
+            Extent::Model | Extent::Page => Duration::from_secs(limits.answer_within_s),
+        };
         let mut foreground = Foreground { entry: &entry, gone: true };
         let answered = tokio::time::timeout(patience, task).await;
         foreground.gone = false;
@@ -379,13 +416,39 @@ struct Work {
     session: Option<Arc<Session>>,
     entry: Arc<JobEntry>,
     extent: Extent,
+    fixed: Arc<FixedAnswers>,
 }
 
 impl Work {
     async fn at_once(self) -> Answered {
+        if let Some(kept) = self.kept() {
+            return Answered::plain(kept);
+        }
         let started = Instant::now();
         let outcome = self.answer().await;
-        self.finish(outcome, started).await
+        let answered = self.finish(outcome, started).await;
+        self.keep(&answered.result);
+        answered
+    }
+
+    fn is_fixed(&self) -> bool {
+        self.call.spec.fixed && self.call.args == "{}" && self.extent == Extent::Model
+    }
+
+    fn kept(&self) -> Option<ResultObject> {
+        let kept = self.fixed.lock().ok().filter(|_| self.is_fixed())?;
+        let result = kept.get(self.call.spec.name)?;
+        Some(ResultObject { command_id: self.call.command_id.clone(), ..result.clone() })
+    }
+
+    fn keep(&self, result: &ResultObject) {
+        if self.is_fixed()
+            && result.state == State::Completed
+            && let Ok(mut kept) = self.fixed.lock()
+        {
+            let text = Some(Arc::from(result.to_text()));
+            kept.insert(self.call.spec.name, ResultObject { text, ..result.clone() });
+        }
     }
 
     async fn within(self, limit: Duration) -> Answered {
@@ -463,10 +526,10 @@ impl Work {
         let (rows, selection) = unless(few, move || shape::select(&*rows, &wanted, &job).map(|s| (rows, s))).await??;
         let mut result = self.completed();
         let total = selection.order.len();
-        if self.extent == Extent::All {
+        if matches!(self.extent, Extent::All | Extent::Table) {
             result.page = Some(Page::whole(total));
             result.data = Some(extra);
-            let rows = AllRows { rows, selection, columns: self.call.spec.columns };
+            let rows = AllRows { rows, selection, columns: self.call.spec.table() };
             return Ok(Answered { result: Arc::new(result), rows: Some(rows) });
         }
         let (size, cap) = self.page_limits();

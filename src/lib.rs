@@ -2,8 +2,10 @@
 //!
 //! `docs/architecture.md` is the map; every module says in its head what it is for and what it may not do.
 
-// Tests set up and tear down what they test; without this the lint on effects would name every one of them.
-#![cfg_attr(test, allow(clippy::disallowed_methods))]
+// No panic on input, no word on stdout but an answer, and effects only where clippy.toml allows them; tests set up and
+// tear down what they test.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout, clippy::print_stderr)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod audit;
 pub mod cli;

@@ -111,6 +111,22 @@ pub fn create_new(path: &Path) -> Result<File> {
     Ok(File::from(fd))
 }
 
+/// A file without a name in a directory of ours, which is made where it is missing; gone when it is closed.
+pub fn nameless(folder: &Path) -> Result<File> {
+    dir(folder)?;
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    match rustix::fs::open(folder, flags, Mode::RUSR | Mode::WUSR) {
+        Ok(fd) => return Ok(File::from(fd)),
+        // A file system without O_TMPFILE, or a kernel before it (man 2 open).
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR | rustix::io::Errno::INVAL) => {}
+        Err(e) => return Err(unavailable("cannot make a file in", folder, e)),
+    }
+    let path = folder.join(format!(".rows-{}", random_hex::<8>()));
+    let file = create_new(&path)?;
+    remove(&path)?;
+    Ok(file)
+}
+
 /// Writes a file as a whole, durably: a reader, and a start after a crash, sees the old bytes or the new ones.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let parent = path.parent().unwrap_or(Path::new("."));

@@ -31,7 +31,7 @@ fn fits(schema: &Value, value: &Value, at: &str) -> Result<(), String> {
         "null" => value.is_null(),
         other => panic!("the schema says type {other:?}"),
     };
-    if !kinds.is_empty() && !kinds.iter().any(|k| is(k)) {
+    if !kinds.is_empty() && !kinds.iter().any(is) {
         return Err(format!("{at}: {value} is no {kinds:?}"));
     }
     for required in schema["required"].as_array().into_iter().flatten() {

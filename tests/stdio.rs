@@ -217,6 +217,30 @@ fn an_answer_before_the_question_is_forged() {
 }
 
 #[test]
+fn a_retry_reads_its_own_request_and_no_other() {
+    let home = Home::new();
+    home.enroll("ann");
+    let (file, other) = (home.file("target", b"x"), home.file("other", b"y"));
+    let mut client = Client::mcp(&home, &[]);
+    client.tool("connect", json!({}));
+    let pending = client.tool("remediate", json!({ "type": "file", "id": file }));
+    assert_eq!(pending["state"], "pending_approval", "{pending}");
+    let mut retry = |arguments: Value| {
+        let answers = json!({ "a": { "action": "accept" } });
+        let state = &pending["approval"]["request_id"];
+        let params =
+            json!({ "name": "remediate", "arguments": arguments, "requestState": state, "inputResponses": answers });
+        client.ask("tools/call", params)["result"]["structuredContent"].take()
+    };
+    let same = retry(json!({ "id": file, "type": "file" }));
+    assert_eq!((&same["state"], &same["command_id"]), (&json!("pending_approval"), &pending["command_id"]), "{same}");
+    assert!(same["warnings"].to_string().contains("E_INBAND_NOT_ACCEPTED"), "{same}");
+    let swapped = retry(json!({ "type": "file", "id": other }));
+    assert_eq!(swapped["error"]["code"], "E_DIGEST_MISMATCH", "{swapped}");
+    assert!(file.exists() && other.exists());
+}
+
+#[test]
 fn bad_arguments_are_refused_with_a_code() {
     let home = Home::new();
     let mut client = Client::mcp(&home, &[]);

@@ -62,7 +62,12 @@ fn input(json: Option<&str>) -> Result<String> {
             let mut bytes = Vec::new();
             let stdin = std::io::stdin().lock();
             stdin.take(MAX_STDIN).read_to_end(&mut bytes).map_err(|e| Error::io("stdin", e))?;
-            String::from_utf8(bytes).map_err(|_| Error::new(ErrorCode::BadArgs, "the arguments on stdin are not UTF-8"))
+            let refused = |what| Error::new(ErrorCode::BadArgs, format!("the arguments on stdin {what}"));
+            match String::from_utf8(bytes) {
+                Ok(text) if text.trim().is_empty() => Err(refused("are missing").hint("{} stands for none")),
+                Ok(text) => Ok(text),
+                Err(_) => Err(refused("are not UTF-8")),
+            }
         }
         Some(json) => Ok(json.to_owned()),
     }
@@ -88,9 +93,13 @@ async fn answer(connection: &Arc<Connection>, args: &Args, json: &str) -> Result
     let first =
         match interruptible(connection, &id, connection.call_as(id.clone(), &args.tool, json, Extent::Page)).await {
             Ok(answered) => answered.result,
-            Err(e) => {
-                // An unknown tool: a protocol error elsewhere, wrong usage here.
+            // An unknown tool: a protocol error elsewhere, wrong usage here.
+            Err(e) if e.code == ErrorCode::UnknownCommand => {
                 return Ok(Printed { exit: Exit::Usage, json: render(&ResultObject::from_error(id, &e)) });
+            }
+            Err(e) => {
+                let result = ResultObject::from_error(id, &e);
+                return Ok(Printed { exit: exit_of(&result), json: render(&result) });
             }
         };
     if first.state != crate::error::State::Running {
@@ -141,21 +150,14 @@ async fn follow(connection: &Arc<Connection>, id: &CommandId) -> Result<Printed>
     }
 }
 
-/// Waits for a call; a signal cancels the command and the wait goes on to its end.
+/// Waits for a call; a signal cancels the command.
 async fn interruptible<T>(
     connection: &Arc<Connection>,
     id: &CommandId,
     call: impl Future<Output = Result<T>>,
 ) -> Result<T> {
     let mut signals = Signals::take()?;
-    let mut call = std::pin::pin!(call);
-    tokio::select! {
-        done = &mut call => return done,
-        () = signals.next() => {}
-    }
-    let asked = serde_json::json!({ "command_id": id }).to_string();
-    let cancel = connection.call("cancel", &asked, Extent::Page);
-    tokio::join!(call, cancel).0
+    connection.unless(signals.next(), id, call).await
 }
 
 fn render(result: &ResultObject) -> String {

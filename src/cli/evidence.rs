@@ -42,8 +42,7 @@ pub(super) fn run(config: &Config, sub: Sub, io: &mut Io) -> Result<Exit> {
     let store = Dispatcher::new(config).core().evidence.clone();
     match sub {
         Sub::List { json } => {
-            let mut held = store.held(&Principal::own(), None, None)?;
-            held.sort_by(|a, b| b.collected.cmp(&a.collected));
+            let held = store.held(&Principal::own(), None, None)?;
             listing::print(&held, &["collected", "name", "size_bytes", "sha256", "device", "secret"], json, io)?;
             Ok(Exit::Done)
         }

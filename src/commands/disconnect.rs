@@ -2,13 +2,13 @@
 
 use crate::error::Result;
 use crate::model::SessionId;
-use crate::registry::{Command, Context, Object, Reply, Spec};
+use crate::registry::{Command, Context, Object, Reply, Spec, TranscriptLine};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub struct Disconnect;
 
-/// Closes a session; its pending requests are cancelled.
+/// Closes a session and gives its command log; its pending requests are cancelled.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Args {
@@ -21,6 +21,8 @@ pub struct Disconnected {
     session: SessionId,
     /// Requests that were taken back.
     cancelled_requests: usize,
+    /// The session's newest commands, oldest first.
+    transcript: Vec<TranscriptLine>,
 }
 
 impl Command for Disconnect {
@@ -36,6 +38,7 @@ impl Command for Disconnect {
 
     async fn run(args: Args, cx: &Context<'_>) -> Result<Reply<Self::Output>> {
         let (session, cancelled_requests) = cx.disconnect(args.session.as_ref()).await?;
-        Ok(Reply::Done(Object(Disconnected { session, cancelled_requests })))
+        let closed = Disconnected { session: session.id.clone(), cancelled_requests, transcript: session.transcript() };
+        Ok(Reply::Done(Object(closed)))
     }
 }

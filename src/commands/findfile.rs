@@ -1,12 +1,15 @@
 //! `findfile`: where files of a name lie.
 
 use crate::error::Result;
-use crate::model::{DevicePath, FileEntry, FindQuery, Listing, Timestamp};
+use crate::model::{DevicePath, FileEntry, FindQuery, Listing, Row, Timestamp};
 use crate::registry::{Command, Context, Reply, Spec};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub struct Findfile;
+
+/// Fields that cost no look at the file.
+const BRIEF: &[&str] = &["name", "path", "kind"];
 
 /// Finds files by name below a directory. Network and pseudo file systems are skipped unless named.
 #[derive(Deserialize, JsonSchema)]
@@ -36,6 +39,7 @@ impl Command for Findfile {
         long: true,
         positional: &["name", "path"],
         columns: &["kind", "size_bytes", "modified", "path"],
+        table: &["path"],
         examples: &[
             ("findfile test.txt", r#"{"name":"test.txt"}"#),
             ("findfile *.sh /tmp", r#"{"name":"*.sh","path":"/tmp"}"#),
@@ -55,6 +59,7 @@ impl Command for Findfile {
             max_size: args.max_size,
             modified_after: args.modified_after,
             modified_before: args.modified_before,
+            brief: !FileEntry::FIELDS.iter().any(|f| !BRIEF.contains(f) && cx.shows(f)),
         };
         Ok(Reply::Done(cx.read(query).await?.into()))
     }

@@ -45,6 +45,7 @@ impl Command for Help {
         columns: &["command", "title", "role", "asks"],
         examples: &[("help", "{}"), ("help remediate", r#"{"command":"remediate"}"#)],
         paged: false,
+        fixed: true,
         ..Spec::SESSION
     };
     type Args = Args;

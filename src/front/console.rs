@@ -11,7 +11,7 @@ use crate::commands;
 use crate::dispatcher::{Connection, Extent};
 use crate::error::{Error, ErrorCode, Result, State};
 use crate::model::CommandId;
-use crate::registry::console::{ConsoleSpec, Line, parse, split_lines};
+use crate::registry::console::{ConsoleSpec, Line, Output, parse, split_lines};
 use crate::registry::{console_spec, input_schema};
 use crate::shape::{ResultObject, clean};
 use editor::Editor;
@@ -188,7 +188,8 @@ impl Console {
         }
         let id = CommandId::mint();
         let connection = self.connection.clone();
-        let call = connection.call_as(id.clone(), &line.command, &line.args, Extent::All);
+        let extent = if line.output == Some(Output::Json) { Extent::All } else { Extent::Table };
+        let call = connection.call_as(id.clone(), &line.command, &line.args, extent);
         let answered = self.interruptible(&id, call).await?;
         self.follow_place(&line.command, &answered.result);
         if line.command == "cls" {
@@ -252,9 +253,13 @@ impl Console {
                 None => line.args.clone(),
             };
             let answered = self.connection.call_as(id, &line.command, &args, Extent::Page).await?;
-            let verdict = verdict_of(answered.result.state.as_str(), code(&answered.result));
+            let verdict = match answered.result.state {
+                // That it runs is all that was asked for.
+                State::Running => Verdict::Completed,
+                state => verdict_of(state.as_str(), code(&answered.result)),
+            };
             self.printer.answer(answered, &args, line.output, Target::Stdout).await?;
-            return Ok(if verdict == Verdict::Failed { verdict } else { Verdict::Completed });
+            return Ok(verdict);
         }
         let (connection, command, args, job) =
             (self.connection.clone(), line.command.clone(), line.args.clone(), id.clone());
@@ -266,15 +271,12 @@ impl Console {
     /// Waits for a call. Ctrl+C cancels the command, and its own answer says so.
     async fn interruptible<T>(&mut self, id: &CommandId, call: impl Future<Output = Result<T>>) -> Result<T> {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| Error::io("signals", e))?;
-        let mut call = std::pin::pin!(call);
-        tokio::select! {
-            done = &mut call => return done,
-            _ = interrupt.recv() => {}
-        }
-        self.interrupted = true;
-        let asked = serde_json::json!({ "command_id": id }).to_string();
-        let cancel = self.connection.call("cancel", &asked, Extent::Page);
-        tokio::join!(call, cancel).0
+        let interrupted = &mut self.interrupted;
+        let stop = async {
+            interrupt.recv().await;
+            *interrupted = true;
+        };
+        self.connection.unless(stop, id, call).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! Hashes with a purpose: each over its own prefix, so that bytes hashed for one are never those of another.
 
-use crate::model::{DeviceId, Sha256, Step};
+use crate::model::{DeviceId, DevicePath, Sha256, Step};
 use crate::principal::Principal;
 use sha2::Digest;
 
@@ -22,9 +22,16 @@ pub(super) fn preview(text: &str) -> Sha256 {
     hash("lr-guard/preview/v1\n", &[text.as_bytes()])
 }
 
-/// What was asked, before it was resolved. Each part is a JSON string or JSON, so none can run into the next.
-pub(super) fn intent(by: &Principal, device: &DeviceId, command: &str, args: &str) -> Sha256 {
-    let head = serde_json::json!([by, device, command]).to_string();
+/// What was asked, before it was resolved; `directory` is where its relative paths begin. Each part is a JSON string or
+/// JSON, so none can run into the next.
+pub(super) fn intent(
+    by: &Principal,
+    device: &DeviceId,
+    command: &str,
+    args: &str,
+    directory: Option<&DevicePath>,
+) -> Sha256 {
+    let head = serde_json::json!([by, device, command, directory]).to_string();
     hash("lr-guard/intent/v1\n", &[head.as_bytes(), b"\n", args.as_bytes()])
 }
 
@@ -63,7 +70,9 @@ mod tests {
     fn purposes_do_not_meet() {
         assert_ne!(plan("x"), preview("x"));
         let (by, device) = (Principal::uid(1), DeviceId::new("local"));
-        assert_ne!(intent(&by, &device, "a", "{}"), intent(&by, &device, "a\",\"", "{}"));
+        assert_ne!(intent(&by, &device, "a", "{}", None), intent(&by, &device, "a\",\"", "{}", None));
+        let elsewhere = DevicePath::new(*b"/tmp");
+        assert_ne!(intent(&by, &device, "a", "{}", None), intent(&by, &device, "a", "{}", Some(&elsewhere)));
     }
 
     #[test]

@@ -176,7 +176,9 @@ impl Guard {
     pub fn retried(&self, id: &RequestId, by: &Principal, command: &str, args: &str) -> Result<RequestView> {
         let found = self.current(|state, now| {
             let own = state.entry(id).filter(|e| e.by == *by);
-            own.map(|e| (digest::intent(by, &e.device.id, command, args) == e.intent, e.view(now)))
+            own.map(|e| {
+                (digest::intent(by, &e.device.id, command, args, e.directory.as_ref()) == e.intent, e.view(now))
+            })
         })?;
         match found {
             Some((true, view)) => Ok(view),

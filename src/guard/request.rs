@@ -1,7 +1,7 @@
 //! What a requester gives and sees.
 
 use crate::error::ErrorCode;
-use crate::model::{CommandId, DeviceId, Disclosure, Outcome, RequestId, SessionId, Timestamp};
+use crate::model::{CommandId, DeviceId, DevicePath, Disclosure, Outcome, RequestId, SessionId, Timestamp};
 use crate::principal::{Principal, Transport};
 
 /// What is asked, before it is resolved: equal intents share one pending request.
@@ -19,8 +19,8 @@ pub struct Intent {
     pub command: &'static str,
     /// The typed arguments as JSON, defaults filled in, fields in the struct's order.
     pub args: String,
-    /// What the arguments mean depends on where they were given: equal ones are one intent only by equal steps.
-    pub relative: bool,
+    /// The session's directory, where relative paths of the arguments begin.
+    pub directory: Option<DevicePath>,
     /// The assistant's own words, unverified, no part of the intent.
     pub reason: Option<String>,
 }

@@ -9,7 +9,7 @@ use super::step::{Event, Life, Stage, step};
 use super::{digest, plan};
 use crate::audit::{Fold, Line, Moment};
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{CommandId, Disclosure, Outcome, RequestId, SessionId, Sha256, Step};
+use crate::model::{CommandId, DevicePath, Disclosure, Outcome, RequestId, SessionId, Sha256, Step};
 use crate::principal::{Principal, Transport};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -51,6 +51,7 @@ pub(super) struct Entry {
     pub(super) expires_ms: i64,
     pub(super) digest: Sha256,
     pub(super) intent: Sha256,
+    pub(super) directory: Option<DevicePath>,
     pub(super) steps: Sha256,
     pub(super) policy: Sha256,
     pub(super) required: Required,
@@ -100,6 +101,7 @@ pub(super) struct Halted {
 #[derive(Serialize, Deserialize)]
 pub(super) struct Created<'a> {
     pub(super) intent_sha256: Sha256,
+    pub(super) directory: Option<DevicePath>,
     pub(super) steps_sha256: Sha256,
     pub(super) args_sha256: Sha256,
     pub(super) plan_steps: usize,
@@ -247,6 +249,7 @@ impl State {
             transport: plan.requester.transport,
             digest: digest::plan(bytes),
             intent: created.intent_sha256,
+            directory: created.directory,
             steps: created.steps_sha256,
             policy: plan.policy_sha256,
             required: plan.required,

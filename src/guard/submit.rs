@@ -49,11 +49,11 @@ struct Ended<'a> {
 impl Guard {
     /// Before the device is asked to resolve anything: halt, channel, an equal pending intent, limits.
     pub fn admit(&self, intent: &Intent) -> Result<Admission> {
-        let hash = digest::intent(&intent.by, &intent.device, intent.command, &intent.args);
+        let hash = digest::intent(&intent.by, &intent.device, intent.command, &intent.args, intent.directory.as_ref());
         let limits = self.policy_now().map(|p| p.limits).unwrap_or_default();
         let found = self.current(|state, now| {
             check_channel(state)?;
-            if let Some(entry) = equal(state, &hash, now, |_| !intent.relative) {
+            if let Some(entry) = equal(state, &hash, now) {
                 return Ok(Some(entry.clone()));
             }
             check_limits(state, intent, &hash, &limits, now).map(|()| None)
@@ -73,14 +73,12 @@ impl Guard {
             )
             .hint("name entities that the device can describe"));
         }
-        let hash = digest::intent(&intent.by, &intent.device, intent.command, &intent.args);
+        let hash = digest::intent(&intent.by, &intent.device, intent.command, &intent.args, intent.directory.as_ref());
         let steps_hash = digest::steps(&intent.device, &steps);
         let id = RequestId::mint();
         let joined = self.turn(|turn| {
             check_channel(turn.state)?;
-            if let Some(entry) =
-                equal(turn.state, &hash, turn.now, |e| !intent.relative || e.steps == steps_hash).cloned()
-            {
+            if let Some(entry) = equal(turn.state, &hash, turn.now).cloned() {
                 turn.put(joined(&entry, &intent));
                 return Ok(Some(joined_view(&entry, &intent, turn.now)));
             }
@@ -170,16 +168,12 @@ fn check_channel(state: &State) -> Result<()> {
 }
 
 /// An equal intent that waits for a person.
-fn equal<'a>(state: &'a State, hash: &Sha256, now: &Moment, same: impl Fn(&Entry) -> bool) -> Option<&'a Entry> {
-    state
-        .requests
-        .iter()
-        .rev()
-        .find(|e| e.intent == *hash && same(e) && e.life.stage == Stage::Pending && e.is_pending(now))
+fn equal<'a>(state: &'a State, hash: &Sha256, now: &Moment) -> Option<&'a Entry> {
+    state.requests.iter().rev().find(|e| e.intent == *hash && e.life.stage == Stage::Pending && e.is_pending(now))
 }
 
 fn check_limits(state: &State, intent: &Intent, hash: &Sha256, limits: &Limits, now: &Moment) -> Result<()> {
-    check_cooldown(state, |e| e.intent == *hash && !intent.relative, limits, now)?;
+    check_cooldown(state, |e| e.intent == *hash, limits, now)?;
     let pending = state.requests.iter().filter(|e| e.by == intent.by && e.is_pending(now)).count();
     if pending as u64 >= limits.pending_per_requester {
         return Err(Error::new(
@@ -308,6 +302,7 @@ fn create(
         .level(decision.level.as_str())
         .detail(&Created {
             intent_sha256: intent_hash.clone(),
+            directory: intent.directory.clone(),
             steps_sha256: steps_hash.clone(),
             args_sha256: Sha256::of(intent.args.as_bytes()),
             plan_steps: plan.steps.len(),

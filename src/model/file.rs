@@ -41,6 +41,8 @@ pub struct FindQuery {
     pub max_size: Option<u64>,
     pub modified_after: Option<Timestamp>,
     pub modified_before: Option<Timestamp>,
+    /// Rows need only `name`, `path` and `kind`, which a directory tells without a look at each file.
+    pub brief: bool,
 }
 
 /// Mode, owner, group and flags of an entry.

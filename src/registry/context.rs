@@ -45,6 +45,8 @@ pub struct Call {
     pub claimed: Option<String>,
     pub spec: &'static Spec,
     pub common: Common,
+    /// Only the console's columns will be seen.
+    pub table: bool,
     /// The tool's own arguments as they were sent, for the intent.
     pub args: String,
 }
@@ -79,6 +81,13 @@ impl<'a> Context<'a> {
         &self.call.common.wanted
     }
 
+    /// Whether a field of the rows will be seen, so that it must be filled.
+    pub fn shows(&self, field: &str) -> bool {
+        let wanted = self.wanted();
+        let table = self.call.table && !self.call.spec.table().is_empty();
+        wanted.mentions(field) || (wanted.fields.is_empty() && (!table || self.call.spec.table().contains(&field)))
+    }
+
     pub fn warn(&self, text: impl Into<String>) {
         self.job.warn(text);
     }
@@ -110,7 +119,7 @@ impl<'a> Context<'a> {
     pub async fn propose<T>(&self, wish: Wish) -> Result<Reply<T>> {
         let device = self.device()?;
         device.supports(&wish)?;
-        let intent = self.intent(device.as_ref(), Some(&wish));
+        let intent = self.intent(device.as_ref());
         if let Some(pending) = self.admit(&intent).await? {
             return Ok(pending);
         }
@@ -128,9 +137,8 @@ impl<'a> Context<'a> {
         })
     }
 
-    fn intent(&self, device: &dyn Device, wish: Option<&Wish>) -> Intent {
+    fn intent(&self, device: &dyn Device) -> Intent {
         let call = self.call;
-        let args = super::canonical(&call.args);
         Intent {
             by: call.principal.clone(),
             transport: call.transport,
@@ -140,8 +148,8 @@ impl<'a> Context<'a> {
             device: device.id().clone(),
             device_name: device.describe().name.clean().into_owned(),
             command: call.spec.name,
-            relative: wish.is_some_and(|w| is_relative(w, &args)),
-            args,
+            args: super::canonical(&call.args),
+            directory: self.session.map(|s| s.directory()),
             reason: call.common.reason.clone(),
         }
     }
@@ -150,7 +158,7 @@ impl<'a> Context<'a> {
     pub async fn connect(&self, device: &str, comment: Option<String>) -> Result<(Arc<Session>, Arrival)> {
         let sessions = &self.core.sessions;
         sessions.check_room(&self.call.principal)?;
-        let device = sessions.devices.open(device)?;
+        let device = sessions.device(device).await?;
         let asked = ArrivalQuery::default().query();
         let arrival = ArrivalQuery::pick(device.read(asked, self.job).await?)?;
         let session = sessions.open(
@@ -170,7 +178,7 @@ impl<'a> Context<'a> {
     }
 
     /// Closes a session; what it has pending is cancelled, what runs in it is stopped.
-    pub async fn disconnect(&self, id: Option<&SessionId>) -> Result<(SessionId, usize)> {
+    pub async fn disconnect(&self, id: Option<&SessionId>) -> Result<(Arc<Session>, usize)> {
         let session = self.core.sessions.find(id, &self.call.principal, self.call.connection)?;
         let id = session.id.clone();
         self.core.sessions.close(&id);
@@ -181,7 +189,7 @@ impl<'a> Context<'a> {
         }
         let (by, closed) = (self.call.principal.clone(), id.clone());
         let cancelled = self.core.guard(move |g| g.end_session(&closed, &by)).await??;
-        Ok((id, cancelled))
+        Ok((session, cancelled))
     }
 
     /// Changes the session's directory.
@@ -193,7 +201,7 @@ impl<'a> Context<'a> {
 
     /// What can be connected to, with group and tier.
     pub async fn devices(&self) -> Result<Vec<DeviceRow>> {
-        let mut rows = self.core.sessions.devices.rows();
+        let mut rows = self.core.sessions.device_rows().await?;
         for row in &mut rows {
             let id = row.id.clone();
             (row.group, row.tier) = self.core.guard(move |g| g.place(&id)).await?;
@@ -229,8 +237,8 @@ impl<'a> Context<'a> {
             let store = self.core.evidence.clone();
             return Ok(Reply::Done(blocking(move || store.read(&slice)).await??));
         }
-        let device = self.core.sessions.devices.open(of.device.as_str())?;
-        let intent = self.intent(device.as_ref(), None);
+        let device = self.core.sessions.device(of.device.as_str()).await?;
+        let intent = self.intent(device.as_ref());
         if let Some(pending) = self.admit(&intent).await? {
             return Ok(pending);
         }
@@ -250,10 +258,4 @@ impl<'a> Context<'a> {
     pub(super) fn command_id(&self) -> &CommandId {
         &self.call.command_id
     }
-}
-
-/// Whether a path of the wish was completed with the session's directory: it does not stand so in the arguments.
-fn is_relative(wish: &Wish, args: &str) -> bool {
-    let (Wish::Remediate { ids, .. } | Wish::Undo { ids, .. }) = wish else { return false };
-    ids.iter().any(|id| serde_json::to_string(id).is_ok_and(|spelled| !args.contains(&spelled)))
 }

@@ -59,7 +59,7 @@ impl Context<'_> {
             .filter(|e| e.command_id != *self.command_id() && requests.iter().all(|r| r.command_id != e.command_id))
             .map(|e| job_row(e));
         let mut rows: Vec<JobRow> = asked.chain(ran).collect();
-        rows.sort_by(|a, b| b.started.cmp(&a.started));
+        rows.sort_by_key(|row| std::cmp::Reverse(row.started));
         Ok(rows)
     }
 
@@ -199,7 +199,7 @@ fn state_of(phase: &Phase) -> State {
 pub async fn request_result(core: &Arc<Core>, view: &RequestView) -> Result<ResultObject> {
     let mut result = ResultObject::new(view.command_id.clone(), state_of(&view.phase));
     result.session = view.session.clone();
-    result.device = core.sessions.devices.open(view.device.as_str()).ok().map(|d| d.describe());
+    result.device = core.sessions.device(view.device.as_str()).await.ok().map(|d| d.describe());
     let until = view.ended.unwrap_or_else(Timestamp::now);
     result.elapsed_ms = u64::try_from(until.as_millis() - view.created.as_millis()).unwrap_or(0);
     match &view.phase {

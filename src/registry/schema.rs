@@ -89,10 +89,10 @@ pub fn input_schema(tool: &dyn Tool) -> Map<String, Value> {
     let own = tool.args_schema();
     let mut properties = own.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
     for (name, kind, text) in shared(tool) {
-        let mut property = json!({ "type": kind, "description": text });
-        if kind == "array" {
-            property["items"] = json!({ "type": "string" });
-        }
+        let property = match kind {
+            "array" => json!({ "type": kind, "description": text, "items": { "type": "string" } }),
+            _ => json!({ "type": kind, "description": text }),
+        };
         properties.insert(name.into(), property);
     }
     let mut schema = Map::new();

@@ -54,12 +54,16 @@ pub struct Spec {
     pub long: bool,
     /// Its rows are looked through: they can be filtered, sorted and paged. Outcomes of a plan are not.
     pub paged: bool,
+    /// Its answer to no arguments is the same for the life of the process, and kept.
+    pub fixed: bool,
     /// The console's fixed order.
     pub positional: &'static [&'static str],
     /// Flags that may stand first without a hyphen in the console.
     pub flags: &'static [&'static str],
     /// The columns of the console's table and of the compact text; all of them where empty.
     pub columns: &'static [&'static str],
+    /// The columns of the console's table where it shows others.
+    pub table: &'static [&'static str],
     /// A console line and the arguments it stands for.
     pub examples: &'static [(&'static str, &'static str)],
 }
@@ -75,14 +79,21 @@ impl Spec {
         session: true,
         long: false,
         paged: true,
+        fixed: false,
         positional: &[],
         flags: &[],
         columns: &[],
+        table: &[],
         examples: &[],
     };
 
     /// A command about this program's own state.
     pub const SESSION: Spec = Spec { effect: Effect::Session, session: false, ..Spec::READ };
+
+    /// The columns of the console's table; all where empty.
+    pub const fn table(&self) -> &'static [&'static str] {
+        if self.table.is_empty() { self.columns } else { self.table }
+    }
 
     /// Leaves a line in the audit log: it looked at a device or into the evidence.
     pub fn is_recorded(&self) -> bool {

@@ -11,14 +11,15 @@ use crate::config::Limits;
 use crate::device::{Device, Devices};
 use crate::error::{Error, ErrorCode, Result};
 use crate::guard::Approved;
-use crate::model::{CommandId, DevicePath, End, Job, Outcome, SessionId, Timestamp, Verified};
+use crate::model::{CommandId, DevicePath, DeviceRow, End, Job, Outcome, SessionId, Timestamp, Verified};
 use crate::principal::Principal;
 use crate::shape::Snapshots;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-const TRANSCRIPT_LINES: usize = 1000;
+/// The newest ones are kept; the audit log has all.
+const TRANSCRIPT_LINES: usize = 200;
 
 /// One stdio process, console or socket connection: what "the newest session" is relative to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -41,7 +42,7 @@ pub struct Session {
 }
 
 /// One command of a session's log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, schemars::JsonSchema)]
 pub struct TranscriptLine {
     pub command_id: CommandId,
     pub tool: &'static str,
@@ -94,7 +95,7 @@ impl Drop for InUse {
 }
 
 pub struct SessionManager {
-    pub devices: Devices,
+    devices: Arc<Devices>,
     pub jobs: JobTable,
     /// Of listings that belong to no session, by connection.
     pub snapshots: Snapshots,
@@ -105,6 +106,10 @@ pub struct SessionManager {
     order: Mutex<Vec<SessionId>>,
 }
 
+fn broken_off(e: tokio::task::JoinError) -> Error {
+    Error::new(ErrorCode::Internal, "the look at the device broke off").source(e)
+}
+
 /// A poisoned lock holds plain data that is whole after every statement.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -113,7 +118,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl SessionManager {
     pub fn new(devices: Devices, limits: Limits, spill: std::path::PathBuf) -> Self {
         SessionManager {
-            devices,
+            devices: Arc::new(devices),
             jobs: JobTable::default(),
             snapshots: Snapshots::default(),
             limits,
@@ -229,9 +234,21 @@ impl SessionManager {
         }
     }
 
+    /// A device by id or name, off the async threads: a look at an image's directory blocks where its mount hangs.
+    pub async fn device(&self, named: &str) -> Result<Arc<dyn Device>> {
+        let (devices, named) = (self.devices.clone(), named.to_owned());
+        tokio::task::spawn_blocking(move || devices.open(&named)).await.unwrap_or_else(|e| Err(broken_off(e)))
+    }
+
+    /// What can be connected to.
+    pub async fn device_rows(&self) -> Result<Vec<DeviceRow>> {
+        let devices = self.devices.clone();
+        tokio::task::spawn_blocking(move || devices.rows()).await.map_err(broken_off)
+    }
+
     /// Runs an approved plan on its device, once.
     pub async fn dispatch(&self, approved: Approved, job: &Arc<Job>) -> Outcome {
-        match self.devices.open(approved.device().as_str()) {
+        match self.device(approved.device().as_str()).await {
             Ok(device) => device.apply(approved, job).await,
             Err(e) => Outcome {
                 rows: Vec::new(),

@@ -5,6 +5,8 @@ use crate::error::{Error, State};
 use crate::model::{CommandId, DeviceRef, RequestId, SessionId, Timestamp, Verified};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::sync::Arc;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct ResultObject {
@@ -33,6 +35,9 @@ pub struct ResultObject {
     /// The columns of the compact text.
     #[serde(skip)]
     pub columns: &'static [&'static str],
+    /// The compact text, where it was made already.
+    #[serde(skip)]
+    pub text: Option<Arc<str>>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -142,6 +147,7 @@ impl ResultObject {
             elapsed_ms: 0,
             untrusted: false,
             columns: &[],
+            text: None,
         }
     }
 
@@ -156,7 +162,14 @@ impl ResultObject {
     }
 
     /// The compact text beside the structured content.
-    pub fn to_text(&self) -> String {
+    pub fn to_text(&self) -> Cow<'_, str> {
+        match &self.text {
+            Some(text) => Cow::Borrowed(text),
+            None => Cow::Owned(self.make_text()),
+        }
+    }
+
+    fn make_text(&self) -> String {
         let mut out = match (&self.state, &self.error, &self.data) {
             (State::PendingApproval, ..) => self.pending_text(),
             (State::Running, ..) => self.running_text(),

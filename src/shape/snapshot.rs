@@ -5,7 +5,7 @@
 
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::random_hex;
-use rustix::fs::{Mode, OFlags};
+use crate::private;
 use serde_json::value::RawValue;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -188,7 +188,7 @@ impl Builder {
     fn spill(&mut self) -> Result<()> {
         let file = match self.file.take() {
             Some(file) => file,
-            None => nameless(&self.dir).map_err(unwritable)?,
+            None => private::nameless(&self.dir)?,
         };
         file.write_all_at(&self.tail, self.written).map_err(unwritable)?;
         self.written += self.tail.len() as u64;
@@ -197,22 +197,6 @@ impl Builder {
         self.file = Some(file);
         Ok(())
     }
-}
-
-/// A file of ours without a name, 0600.
-fn nameless(dir: &Path) -> io::Result<File> {
-    let mode = Mode::RUSR | Mode::WUSR;
-    match rustix::fs::open(dir, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode) {
-        Ok(fd) => return Ok(File::from(fd)),
-        // A file system without O_TMPFILE, or a kernel before it (open(2)).
-        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR | rustix::io::Errno::INVAL) => {}
-        Err(e) => return Err(e.into()),
-    }
-    let path = dir.join(format!(".rows-{}", random_hex::<8>()));
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(&path, flags, mode)?);
-    rustix::fs::unlink(&path)?;
-    Ok(file)
 }
 
 fn unwritable(e: io::Error) -> Error {
@@ -365,8 +349,11 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_is_gone_is_said_and_a_line_break_refused() {
-        let mut builder = Snapshot::builder(Path::new("/nonexistent"));
+    fn a_directory_that_is_none_is_said_and_a_line_break_refused() {
+        let dir = Dir::new();
+        let file = dir.0.join("file");
+        std::fs::write(&file, "").unwrap();
+        let mut builder = Snapshot::builder(&file);
         assert_eq!(builder.push(b"{\n}").unwrap_err().code, ErrorCode::Internal);
         let e = (0..2_000).find_map(|_| builder.push(&[b'1'; 1_000]).err()).unwrap();
         assert_eq!(e.code, ErrorCode::StoreUnavailable);

@@ -7,9 +7,11 @@
 use super::json::upto;
 use super::scrub;
 use crate::error::Error;
+use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::fmt::Write;
 
 /// The most bytes of a text.
@@ -39,13 +41,19 @@ pub fn listing(rows: &[&RawValue], columns: &[&str], page: &Page<'_>) -> String 
     if rows.is_empty() {
         return if page.total == 0 { "no rows".into() } else { format!("no rows; {} in all", page.total) };
     }
-    let rows: Vec<Vec<(String, String)>> = rows.iter().take(ROW_CAP).map(|r| cells(r)).collect();
+    let rows: Vec<Cells<'_>> = rows.iter().take(ROW_CAP).map(|r| cells(r)).collect();
     let columns = filled(&rows, columns);
     let mut out = columns.join("\t");
+    let mut line = String::new();
     let mut shown = 0;
     for row in &rows {
-        let line: Vec<&str> = columns.iter().map(|c| find(row, c).unwrap_or_default()).collect();
-        let line = line.join("\t");
+        line.clear();
+        for (n, column) in columns.iter().enumerate() {
+            if n > 0 {
+                line.push('\t');
+            }
+            line.push_str(find(row, column).unwrap_or_default());
+        }
         let line = upto(line.trim_end_matches('\t'), BYTE_CAP - TAIL - CELL_CAP);
         if shown > 0 && out.len() + 1 + line.len() > BYTE_CAP - TAIL {
             break;
@@ -61,16 +69,16 @@ pub fn listing(rows: &[&RawValue], columns: &[&str], page: &Page<'_>) -> String 
     out
 }
 
-fn find<'r>(row: &'r [(String, String)], column: &str) -> Option<&'r str> {
-    row.iter().find(|(name, _)| name == column).map(|(_, text)| text.as_str())
+fn find<'r>(row: &'r [(Cow<'_, str>, Cow<'_, str>)], column: &str) -> Option<&'r str> {
+    row.iter().find(|(name, _)| name == column).map(|(_, text)| &**text)
 }
 
 /// The columns in which a row has something.
-fn filled(rows: &[Vec<(String, String)>], columns: &[&str]) -> Vec<String> {
+fn filled(rows: &[Cells<'_>], columns: &[&str]) -> Vec<String> {
     let has = |column: &str| rows.iter().any(|row| find(row, column).is_some_and(|text| !text.is_empty()));
     let mut out: Vec<String> = Vec::new();
     let known = columns.iter().map(|c| (*c).to_owned());
-    let met = rows.iter().flatten().map(|(name, _)| name.clone()).filter(|_| columns.is_empty());
+    let met = rows.iter().flatten().map(|(name, _)| name.clone().into_owned()).filter(|_| columns.is_empty());
     for column in known.chain(met) {
         if !out.contains(&column) && has(&column) {
             out.push(column);
@@ -79,32 +87,48 @@ fn filled(rows: &[Vec<(String, String)>], columns: &[&str]) -> Vec<String> {
     out
 }
 
-/// A row's members in their order.
-fn cells(row: &RawValue) -> Vec<(String, String)> {
-    struct Cells;
+/// A row's members in their order: names and texts, borrowed from the row's JSON where they stand there as they are.
+type Cells<'r> = Vec<(Cow<'r, str>, Cow<'r, str>)>;
 
-    impl<'de> Visitor<'de> for Cells {
-        type Value = Vec<(String, String)>;
+fn cells(row: &RawValue) -> Cells<'_> {
+    struct Members;
+
+    impl<'de> Visitor<'de> for Members {
+        type Value = Cells<'de>;
 
         fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             f.write_str("a row")
         }
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut out = Vec::new();
-            while let Some((name, value)) = map.next_entry::<String, Value>()? {
-                let text = inline(&value);
+            let mut out = Vec::with_capacity(map.size_hint().unwrap_or(8));
+            while let Some((name, value)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
+                let text = cell(value.get());
                 let text = match text.len() {
                     0..=CELL_CAP => text,
-                    _ => format!("{}…", upto(&text, CELL_CAP)),
+                    _ => format!("{}…", upto(&text, CELL_CAP)).into(),
                 };
-                out.push((name, text));
+                out.push((name.0, text));
             }
             Ok(out)
         }
     }
 
-    serde_json::Deserializer::from_str(row.get()).deserialize_map(Cells).unwrap_or_default()
+    serde_json::Deserializer::from_str(row.get()).deserialize_map(Members).unwrap_or_default()
+}
+
+/// A text, borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// A member's JSON on one line.
+fn cell(json: &str) -> Cow<'_, str> {
+    match json.as_bytes().first() {
+        Some(b'"') => serde_json::from_str::<Text>(json).map(|t| t.0).unwrap_or_default(),
+        Some(b'[' | b'{') => serde_json::from_str(json).map(|v| inline(&v).into()).unwrap_or_default(),
+        Some(b'n') => "".into(),
+        _ => json.into(),
+    }
 }
 
 /// A value on one line: `mode=-rw-r--r-- owner=root`, `a, b`.

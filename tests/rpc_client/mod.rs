@@ -1,4 +1,5 @@
 //! A JSON-RPC client over the real binary's `rpc`, in a throw-away home, and the person beside it.
+#![allow(dead_code)] // each test uses its part
 
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
@@ -31,7 +32,6 @@ impl Home {
         file
     }
 
-    #[allow(dead_code)]
     pub fn path(&self) -> &Path {
         &self.0
     }

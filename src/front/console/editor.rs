@@ -32,6 +32,7 @@ impl Editor {
         let editor = Reedline::create()
             .with_completer(Box::new(Names))
             .with_menu(menu)
+            .with_quick_completions(true)
             .with_partial_completions(true)
             .with_edit_mode(Box::new(Emacs::new(keys)))
             .with_ansi_colors(std::env::var_os("NO_COLOR").is_none());

@@ -121,8 +121,13 @@ impl Printer {
         };
         let mut out = to.open()?;
         match rows {
-            Some(all) => {
-                let asked = serde_json::from_str::<Map<String, Value>>(args).is_ok_and(|a| a.contains_key("fields"));
+            Some(mut all) => {
+                let args: Map<String, Value> = serde_json::from_str(args).unwrap_or_default();
+                let asked = args.contains_key("fields");
+                // All rows, unless the person wants fewer.
+                if let Some(limit) = args.get("limit").and_then(Value::as_u64) {
+                    all.selection.order.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+                }
                 let form = Form { json, asked, width };
                 listing(all, result.clone(), form, out).await?;
             }

@@ -1,7 +1,7 @@
 //! The list of tools: built from the registry at first need, kept as text.
 
 use super::Options;
-use crate::registry::{Effect, Tool, description, input_schema, output_schema};
+use crate::registry::{Tool, description, input_schema, output_schema};
 use rmcp::model::{CacheScope, ListToolsResult, ResultType, Tool as Listed, ToolAnnotations};
 use std::sync::Arc;
 
@@ -25,8 +25,8 @@ fn listed(tool: &dyn Tool, output_schemas: bool) -> Listed {
     let spec = tool.spec();
     let changes = spec.effect.changes();
     let mut hints = ToolAnnotations::new().read_only(!changes).destructive(changes).open_world(false);
-    // Of a tool that changes nothing it is only said where it holds.
-    hints.idempotent_hint = Some(spec.effect == Effect::Read).filter(|idempotent| changes || *idempotent);
+    // The protocol gives it a meaning only where a tool changes something.
+    hints.idempotent_hint = changes.then_some(false);
     let listed = Listed::new(spec.name, description(tool), Arc::new(input_schema(tool)))
         .with_title(spec.title)
         .with_annotations(hints);

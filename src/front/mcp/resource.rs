@@ -57,6 +57,10 @@ fn unread(result: &ResultObject) -> ErrorData {
     let data = serde_json::to_value(result).ok();
     match &result.error {
         Some(e) if e.code == ErrorCode::NotFound.as_str() => ErrorData::resource_not_found(e.message.clone(), data),
-        _ => ErrorData::new(rmcp::model::ErrorCode(super::super::message::SERVER_ERROR), result.to_text(), data),
+        _ => ErrorData::new(
+            rmcp::model::ErrorCode(super::super::message::SERVER_ERROR),
+            result.to_text().into_owned(),
+            data,
+        ),
     }
 }

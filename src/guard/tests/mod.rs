@@ -172,7 +172,7 @@ fn intent(path: &str) -> Intent {
         device_name: "wks-01".into(),
         command: "remediate",
         args: serde_json::json!({"type": "file", "id": path}).to_string(),
-        relative: false,
+        directory: Some(DevicePath::new(*b"/")),
         reason: Some("it is malware".into()),
     }
 }

@@ -60,6 +60,11 @@ pub fn find(view: &View, query: &FindQuery, names: &dyn Names, job: &Job) -> Res
     Ok(parts.into_iter().reduce(merge).unwrap_or_default())
 }
 
+/// Whether a directory says what its entry is.
+fn is_told(kind: FileType) -> bool {
+    kind != FileType::Unknown
+}
+
 /// Joins two lists in order to one.
 fn merge(left: Vec<FileEntry>, right: Vec<FileEntry>) -> Vec<FileEntry> {
     let mut rows = Vec::with_capacity(left.len() + right.len());
@@ -388,6 +393,10 @@ impl<'a> Walk<'a> {
     fn hit(&self, shown: &DevicePath, directory: &OwnedFd, entry: &RawDirEntry<'_>) -> Option<FileEntry> {
         let name = entry.file_name();
         let path = DevicePath::new(join(shown.as_bytes(), name.to_bytes()));
+        if self.query.brief && !self.has_filters() && !self.set.may_hold(entry.ino()) && is_told(entry.file_type()) {
+            let row = unread(name, path, entry.file_type());
+            return (self.hits.fetch_add(1, Relaxed) < HITS).then_some(row);
+        }
         let row = match Facts::of_entry(directory, name) {
             Ok(facts) if self.set.holds(facts.identity) => {
                 // An own directory is counted when the walk comes to it.
@@ -501,6 +510,7 @@ mod tests {
 
     fn query(path: DevicePath, name: &str) -> FindQuery {
         FindQuery {
+            brief: false,
             name: name.into(),
             path,
             max_depth: None,
@@ -648,6 +658,21 @@ mod tests {
             assert_eq!(paths, ["open/file"]);
             assert!(warnings[0].starts_with("1 directory could not be read: "), "{warnings:?}");
         }
+    }
+
+    #[test]
+    fn brief_rows_have_the_same_paths_and_kinds() {
+        let tree = TempTree::new();
+        plant(&tree, &["a/one.dll", "a/b/two.dll", "three.txt"]);
+        symlink("three.txt", tree.path("four.dll")).unwrap();
+        let rows = |brief| {
+            let query = FindQuery { brief, ..query(device_path(tree.root()), "*.dll") };
+            find(&host(&tree), &query, &Numbers, &Job::default()).unwrap()
+        };
+        let told = |rows: Vec<FileEntry>| rows.into_iter().map(|r| (r.path, r.kind)).collect::<Vec<_>>();
+        assert!(rows(true).iter().all(|r| r.size_bytes.is_none()));
+        assert_eq!(told(rows(true)), told(rows(false)));
+        assert_eq!(rows(true).len(), 3);
     }
 
     #[test]
