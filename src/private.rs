@@ -42,6 +42,24 @@ pub fn dir(path: &Path) -> Result<()> {
     check_dir(path, &stat)
 }
 
+/// As [`dir`], for a store right below the home: whoever may write to the home could put another store in its place.
+pub fn store(path: &Path) -> Result<()> {
+    let Some(home) = path.parent().filter(|p| !p.as_os_str().is_empty()) else { return dir(path) };
+    match rustix::fs::stat(home) {
+        Ok(stat) if keeps_names(&stat) => {}
+        Ok(stat) => check_owner(home, &stat)?,
+        Err(rustix::io::Errno::NOENT) => {}
+        Err(e) => return Err(unavailable("cannot look at", home, e)),
+    }
+    dir(path)
+}
+
+/// Whether what is ours keeps its name in a directory that others may write: the sticky bit, set by whom we trust.
+fn keeps_names(stat: &rustix::fs::Stat) -> bool {
+    let trusted = stat.st_uid == 0 || stat.st_uid == rustix::process::geteuid().as_raw();
+    trusted && Mode::from_raw_mode(stat.st_mode).contains(Mode::SVTX)
+}
+
 fn check_dir(path: &Path, stat: &rustix::fs::Stat) -> Result<()> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
         return Err(refuse(path, "is not a directory", "state lies in real directories, not behind links"));
@@ -208,6 +226,15 @@ mod tests {
         std::fs::create_dir(base.join("d")).unwrap();
         std::fs::set_permissions(base.join("d"), std::fs::Permissions::from_mode(0o777)).unwrap();
         assert_eq!(dir(&base.join("d")).unwrap_err().code, ErrorCode::StoreUnavailable);
+    }
+
+    #[test]
+    fn refuses_a_store_in_a_home_that_others_write() {
+        let base = Scratch::new();
+        std::fs::set_permissions(&*base, std::fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(store(&base.join("audit")).unwrap_err().code, ErrorCode::StoreUnavailable);
+        std::fs::set_permissions(&*base, std::fs::Permissions::from_mode(0o1777)).unwrap();
+        store(&base.join("audit")).unwrap();
     }
 
     #[test]

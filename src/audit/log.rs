@@ -2,7 +2,7 @@
 
 use super::record::{Head, is_whole};
 use super::segment::{self, NO_HASH, SEGMENT_BYTES, Tail, Torn};
-use super::{Clock, Line, Moment, Record, SystemClock, broken, unavailable};
+use super::{Clock, Line, Moment, Record, SystemClock, broken, closed, unavailable};
 use crate::error::{ErrorCode, Result};
 use crate::private;
 use rustix::fs::FlockOperation;
@@ -185,8 +185,8 @@ impl Inner {
         let lock = match self.lock.take().filter(|f| size_of(f).is_some()) {
             Some(lock) => lock,
             None => {
-                private::dir(dir).map_err(|e| unavailable(dir, e))?;
-                let lock = private::open_or_create(&dir.join("lock")).map_err(|e| unavailable(dir, e))?;
+                private::store(dir).map_err(|e| closed(dir, e))?;
+                let lock = private::open_or_create(&dir.join("lock")).map_err(|e| closed(dir, e))?;
                 if size_of(&lock) == Some(0) {
                     // Room for the counts while there is room.
                     let _ = lock.write_all_at(counts((0, 0)).as_bytes(), 0);
@@ -220,7 +220,7 @@ impl Inner {
             return Ok(());
         }
         let Some(first) = segment::list(dir)?.pop() else { return Ok(()) };
-        let file = private::open_append(&segment::path(dir, first)).map_err(|e| unavailable(dir, e))?;
+        let file = private::open_append(&segment::path(dir, first)).map_err(|e| closed(dir, e))?;
         let size = size_of(&file).ok_or_else(|| broken(dir, "its newest segment was taken away"))?;
         let (tail, torn) = segment::tail(&file, first, size, dir)?;
         if let Some(torn) = torn {
@@ -323,7 +323,7 @@ impl Inner {
             fold.reset();
         }
         let Some(first) = segment::list(dir)?.pop() else { return Ok(()) };
-        let Some(file) = private::open(&segment::path(dir, first)).map_err(|e| unavailable(dir, e))? else {
+        let Some(file) = private::open(&segment::path(dir, first)).map_err(|e| closed(dir, e))? else {
             return Ok(());
         };
         self.cursor = Some(Cursor { file, at: Tail { first, end: 0, next_seq: first, head: String::new() } });
@@ -338,7 +338,7 @@ impl Inner {
                 return Ok(());
             }
             let first = cursor.at.next_seq;
-            let file = private::open(&segment::path(dir, first)).map_err(|e| unavailable(dir, e))?;
+            let file = private::open(&segment::path(dir, first)).map_err(|e| closed(dir, e))?;
             cursor.file = file.ok_or_else(|| broken(dir, "its newest segment was taken away"))?;
             (cursor.at.first, cursor.at.end) = (first, 0);
         }

@@ -24,11 +24,22 @@ use crate::error::{Error, ErrorCode};
 use std::path::Path;
 
 fn unavailable(dir: &Path, e: impl std::error::Error + Send + Sync + 'static) -> Error {
-    // An error of `private` says its code and its path already.
-    let why = e.to_string().replace("E_STORE_UNAVAILABLE: ", "");
+    cannot_be_used(dir, &e.to_string()).source(e)
+}
+
+/// For an error of the log's own files, which names its path and often a remedy.
+fn closed(dir: &Path, e: Error) -> Error {
+    let error = cannot_be_used(dir, &e.message);
+    match e.hint.clone() {
+        Some(hint) => error.hint(format!("{hint}; changes stop until then, reads go on")),
+        None => error,
+    }
+    .source(e)
+}
+
+fn cannot_be_used(dir: &Path, why: &str) -> Error {
     Error::new(ErrorCode::AuditUnavailable, format!("the audit log in {} cannot be used: {why}", dir.display()))
         .hint("changes stop until the log can be written again; reads go on")
-        .source(e)
 }
 
 fn broken(dir: &Path, why: &str) -> Error {

@@ -2,7 +2,7 @@
 //! so a missing one shows.
 
 use super::record::{Head, is_whole};
-use super::{Record, unavailable};
+use super::{Record, closed, unavailable};
 use crate::error::Result;
 use crate::model::Sha256;
 use crate::private;
@@ -101,7 +101,7 @@ pub(super) fn open_new(
 ) -> Result<(File, Tail)> {
     let (line, head) = checkpoint.line(seq, prev, now)?;
     let path = path(dir, seq);
-    private::replace(&path, &line).map_err(|e| unavailable(dir, e))?;
-    let file = private::open_append(&path).map_err(|e| unavailable(dir, e))?;
+    private::replace(&path, &line).map_err(|e| closed(dir, e))?;
+    let file = private::open_append(&path).map_err(|e| closed(dir, e))?;
     Ok((file, Tail { first: seq, end: line.len() as u64, next_seq: seq + 1, head }))
 }

@@ -2,7 +2,7 @@
 
 use super::record::{Head, is_whole};
 use super::segment::{self, LINE_BYTES, NO_HASH};
-use super::{Line, unavailable};
+use super::{Line, closed, unavailable};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{RequestId, Sha256, Timestamp};
 use crate::private;
@@ -227,7 +227,7 @@ fn shown(bytes: &[u8]) -> Result<Shown, String> {
 
 fn open(dir: &Path, first: u64) -> Result<BufReader<File>> {
     let path = segment::path(dir, first);
-    match private::open(&path).map_err(|e| unavailable(dir, e))? {
+    match private::open(&path).map_err(|e| closed(dir, e))? {
         Some(file) => Ok(BufReader::with_capacity(256 << 10, file)),
         None => Err(super::broken(dir, &format!("segment {first} was taken away"))),
     }

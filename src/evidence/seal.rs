@@ -139,7 +139,7 @@ struct Draft {
 
 impl Draft {
     fn new(root: &Path) -> Result<Draft> {
-        private::dir(root)?;
+        private::store(root)?;
         let incoming = root.join("incoming");
         private::dir(&incoming)?;
         sweep(&incoming);

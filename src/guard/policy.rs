@@ -18,7 +18,7 @@ pub(super) const THIS_HOST: &str = "this-host";
 
 /// Commands that the floor holds for. `evidence` is a disclosure: gated, with its own floor.
 const FLOOR: &[&str] =
-    &["run", "remediate", "isolate", "release", "undo", "putfile", "library", "library delete", "scan"];
+    &["run", "remediate", "isolate", "release", "undo", "putfile", "library", "library delete", "scan", "collect"];
 const DISCLOSURE: &str = "evidence";
 
 /// Assurance of a vote, least first. `L`: the factor of an enrolled person, in a process of the same account.

@@ -1,6 +1,7 @@
 //! `dir`: the entries of one directory, hidden ones too, sorted by name.
 
 use super::facts::{Facts, kind_name};
+use super::mounts::{self, Mounts, Point};
 use super::own::{OwnSet, OwnThings};
 use super::view::{How, Names, Opened, View, system_error};
 use crate::error::{ErrorCode, Result};
@@ -52,7 +53,9 @@ fn entries(view: &View, directory: &Opened, query: &DirQuery, names: &dyn Names,
         found.places.truncate(ENTRIES);
     }
     job.expect(Unit::Entries, found.places.len() as u64);
+    let mounts = Mounts::read();
     let listing = Listing {
+        points: mounts.left_out_in(&directory.host_path),
         directory: &directory.file,
         found: &found,
         prefix: query.full_path.then(|| directory.real_path.clone()),
@@ -142,6 +145,8 @@ impl Found {
 }
 
 struct Listing<'a> {
+    /// Entries that are points of mounts which may hang.
+    points: &'a [Point],
     directory: &'a File,
     found: &'a Found,
     /// The directory's path where rows have absolute ones.
@@ -172,7 +177,7 @@ impl Listing<'_> {
 
     fn row(&self, place: Place, part: &mut Part) {
         let name = self.found.name(place);
-        match Facts::of_entry(self.directory, name) {
+        match mounts::facts_of(self.points, self.directory, name) {
             // It vanished since it was listed.
             Err(Errno::NOENT) => {}
             Ok(facts) if self.is_own(&facts, name) => part.own += 1,

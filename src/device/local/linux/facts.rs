@@ -41,6 +41,11 @@ impl Facts {
         Self::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW)
     }
 
+    /// Of a mount's point, as far as this host knows without asking the mount's server, which may never answer.
+    pub fn of_mount_point(dir: impl AsFd, name: &CStr) -> rustix::io::Result<Self> {
+        Self::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_DONT_SYNC)
+    }
+
     fn statx(dir: impl AsFd, name: &CStr, flags: AtFlags) -> rustix::io::Result<Self> {
         let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME | StatxFlags::MNT_ID;
         rustix::fs::statx(dir, name, flags | AtFlags::NO_AUTOMOUNT, mask).map(|x| Self::from(&x))

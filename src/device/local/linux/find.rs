@@ -5,7 +5,7 @@
 
 use super::dir::{link_target, unread, warn_of_own};
 use super::facts::Facts;
-use super::mounts::{self, Mounts};
+use super::mounts::{self, Mounts, Point};
 use super::own::OwnSet;
 use super::view::{How, Names, Opened, View, open_at, resolve_from};
 use crate::error::{Error, ErrorCode, Result};
@@ -308,9 +308,9 @@ impl<'a> Walk<'a> {
                 self.job.check()?;
             }
             if self.pattern.matches(name) {
-                hits.extend(self.hit(&shown, &directory, &entry));
+                hits.extend(self.hit(&shown, &directory, skipped, &entry));
             }
-            if deeper && self.is_directory(&directory, &entry) {
+            if deeper && self.is_directory(&directory, skipped, &entry) {
                 match skipped.iter().find(|(point, _)| point == name) {
                     Some((_, kind)) => self.skip(&join(&task.path, name), kind.clone()),
                     None if task.path.len() + name.len() > DEPTH => self.unreadable(&task.path),
@@ -381,23 +381,29 @@ impl<'a> Walk<'a> {
             .any(|path| open_below(&self.start.file, path).and_then(Facts::of).is_ok_and(|f| f.identity == identity))
     }
 
-    fn is_directory(&self, directory: &OwnedFd, entry: &RawDirEntry<'_>) -> bool {
+    fn is_directory(&self, directory: &OwnedFd, points: &[Point], entry: &RawDirEntry<'_>) -> bool {
         match entry.file_type() {
             FileType::Directory => true,
             // Some file systems do not tell in the listing.
-            FileType::Unknown => Facts::of_entry(directory, entry.file_name()).is_ok_and(|f| f.is_directory()),
+            FileType::Unknown => mounts::facts_of(points, directory, entry.file_name()).is_ok_and(|f| f.is_directory()),
             _ => false,
         }
     }
 
-    fn hit(&self, shown: &DevicePath, directory: &OwnedFd, entry: &RawDirEntry<'_>) -> Option<FileEntry> {
+    fn hit(
+        &self,
+        shown: &DevicePath,
+        directory: &OwnedFd,
+        points: &[Point],
+        entry: &RawDirEntry<'_>,
+    ) -> Option<FileEntry> {
         let name = entry.file_name();
         let path = DevicePath::new(join(shown.as_bytes(), name.to_bytes()));
         if self.query.brief && !self.has_filters() && !self.set.may_hold(entry.ino()) && is_told(entry.file_type()) {
             let row = unread(name, path, entry.file_type());
             return (self.hits.fetch_add(1, Relaxed) < HITS).then_some(row);
         }
-        let row = match Facts::of_entry(directory, name) {
+        let row = match mounts::facts_of(points, directory, name) {
             Ok(facts) if self.set.holds(facts.identity) => {
                 // An own directory is counted when the walk comes to it.
                 if !facts.is_directory() {

@@ -1,16 +1,22 @@
 //! Which mounts a walk leaves out unless they were named: network, FUSE and autofs ones (they may hang, or bring in
 //! another machine's files), and pseudo file systems.
 
+use super::facts::Facts;
 use crate::model::DevicePath;
 use crate::shape;
 use std::collections::HashMap;
+use std::ffi::CStr;
+use std::os::fd::AsFd;
+
+/// The name that a mount lies under in its directory, and its type.
+pub(super) type Point = (Vec<u8>, String);
 
 /// `man 5 proc_pid_mountinfo`.
 #[derive(Default)]
 pub(super) struct Mounts {
     by_id: HashMap<u64, String>,
     /// Points of mounts that walks leave out, by directory and name.
-    left_out: HashMap<Vec<u8>, Vec<(Vec<u8>, String)>>,
+    left_out: HashMap<Vec<u8>, Vec<Point>>,
 }
 
 impl Mounts {
@@ -48,8 +54,16 @@ impl Mounts {
     }
 
     /// The entries of a directory that are points of mounts to leave out, with their types.
-    pub fn left_out_in(&self, directory: &[u8]) -> &[(Vec<u8>, String)] {
+    pub fn left_out_in(&self, directory: &[u8]) -> &[Point] {
         self.left_out.get(directory).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Facts of an entry of a directory, of whose entries these are points of mounts that may hang.
+pub(super) fn facts_of(points: &[Point], directory: impl AsFd, name: &CStr) -> rustix::io::Result<Facts> {
+    match points.iter().any(|(point, _)| point == name.to_bytes()) {
+        true => Facts::of_mount_point(directory, name),
+        false => Facts::of_entry(directory, name),
     }
 }
 

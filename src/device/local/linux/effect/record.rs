@@ -150,7 +150,7 @@ impl Quarantine {
 
     /// A new folder for a deed.
     pub(super) fn create(&self, id: &UndoId) -> Result<Folder> {
-        private::dir(&self.root)?;
+        private::store(&self.root)?;
         let path = self.folder(id)?;
         private::dir(&path)?;
         // The folder must outlast a loss of power as surely as the removal that it stands for.

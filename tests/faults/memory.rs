@@ -1,0 +1,74 @@
+//! Memory stays what it is, whatever is read.
+
+use crate::rpc_client::Home;
+use crate::server::{Server, status_kb};
+use serde_json::json;
+use std::io::Write;
+
+/// Above rest, as the contract has it.
+const MOST_KB: u64 = 64 << 10;
+
+/// A file with bytes that no file system folds, and a hole.
+fn big(home: &Home, mib: usize) -> std::path::PathBuf {
+    let path = home.file("big.bin", b"");
+    let mut file = std::fs::File::create(&path).expect("a file");
+    let block: Vec<u8> = (0..1usize << 20).map(|i| (i.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0]).collect();
+    (0..mib / 2).for_each(|_| file.write_all(&block).expect("bytes"));
+    file.set_len((mib as u64) << 20).expect("a hole");
+    path
+}
+
+fn grows_by(server: &Server, rest: u64) -> u64 {
+    status_kb(server.pid(), "VmHWM").saturating_sub(rest)
+}
+
+fn reading_takes_little(mib: usize) {
+    let home = Home::new();
+    let file = big(&home, mib);
+    let mut server = Server::connected(&home);
+    let rest = status_kb(server.pid(), "VmRSS");
+    let started = [server.send("fileinfo", json!({ "path": file })), server.send("getfile", json!({ "path": file }))];
+    for id in started {
+        let mut result = server.answer(id);
+        if result["state"] == "running" {
+            result = server.followed(&result);
+        }
+        assert_eq!(result["state"], "completed", "{result}");
+    }
+    let grown = grows_by(&server, rest);
+    eprintln!("{mib} MiB read: {rest} kB at rest, {grown} kB above it at most");
+    assert!(grown <= MOST_KB, "{grown} kB above rest");
+}
+
+#[test]
+fn a_big_file_takes_no_more_memory_than_a_small_one() {
+    reading_takes_little(256);
+}
+
+#[test]
+#[ignore = "takes minutes without optimisation, and 2 GiB on disk"]
+fn a_file_of_2_gib_takes_no_more_memory_than_a_small_one() {
+    reading_takes_little(2 << 10);
+}
+
+#[test]
+fn a_walk_over_many_entries_takes_little() {
+    const FOLDERS: usize = 300;
+    const EACH: usize = 1_000;
+    let home = Home::new();
+    let root = home.path().join("files");
+    for folder in 0..FOLDERS {
+        let folder = root.join(format!("{folder:03}"));
+        std::fs::create_dir(&folder).expect("a folder");
+        let first = folder.join("0000.dat");
+        std::fs::write(&first, "").expect("a file");
+        (1..EACH).for_each(|i| std::fs::hard_link(&first, folder.join(format!("{i:04}.dat"))).expect("a name"));
+    }
+    let mut server = Server::connected(&home);
+    let rest = status_kb(server.pid(), "VmRSS");
+    let found = server.done("findfile", json!({ "path": root, "name": "*7.dat" }));
+    assert_eq!(found["page"]["total"], FOLDERS * EACH / 10);
+    let grown = grows_by(&server, rest);
+    eprintln!("30,000 of 300,000 entries: {grown} kB above rest at most");
+    assert!(grown <= MOST_KB, "{grown} kB above rest");
+}
