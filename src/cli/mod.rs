@@ -106,6 +106,12 @@ pub fn run() -> ExitCode {
     crate::trace::start();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
+        // What was typed stands in the message.
+        Err(e) if e.use_stderr() => {
+            let mut io = Io::standard();
+            e.to_string().trim_end().lines().for_each(|line| io.note(&crate::shape::clean(line)));
+            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
+        }
         Err(e) => {
             // Help and version are answers; a complaint quotes what was given and is cleaned.
             match e.use_stderr() {

@@ -114,7 +114,7 @@ fn gt_144_hostile_names_come_out_visible_from_every_front() {
         &["evidence", "list", "--json"],
         &["approvals", "show", EVIL],
         &["call", EVIL],
-        &[EVIL],
+        &[&EVIL.replace('\n', "")],
     ] {
         let output = home.run(arguments, "");
         is_clean(&format!("{arguments:?}"), &String::from_utf8_lossy(&output.stdout));
