@@ -1,6 +1,5 @@
 //! The product under attack, through the real binary: an assistant with every tool, a hostile device, hostile state.
 
-#[allow(dead_code)]
 mod rpc_client;
 
 #[path = "attack/arguments.rs"]

@@ -3,7 +3,6 @@
 //! Invariants: a test plants one fault, and takes away what it mounted or started also when it fails. What needs root
 //! says so and is passed over without.
 
-#[allow(dead_code)]
 mod rpc_client;
 
 #[path = "faults/crash.rs"]

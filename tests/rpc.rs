@@ -2,7 +2,6 @@
 
 #[allow(dead_code)]
 mod client;
-#[allow(dead_code)]
 mod rpc_client;
 
 use client::{Client, endless_file};

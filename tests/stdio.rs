@@ -1,7 +1,6 @@
 //! MCP on stdio, against the real binary.
 
 mod client;
-#[allow(dead_code)]
 mod rpc_client;
 
 use client::{Client, endless_file, initialize, stateless};
