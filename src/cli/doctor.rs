@@ -5,7 +5,7 @@ use super::{Exit, listing};
 use crate::audit;
 use crate::config::Config;
 use crate::dispatcher::Dispatcher;
-use crate::error::Result;
+use crate::error::{ErrorCode, Result};
 use crate::model::row;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use std::os::unix::fs::MetadataExt;
@@ -45,7 +45,11 @@ pub(super) fn run(config: Result<Config>, args: Args, io: &mut Io) -> Result<Exi
     match &config {
         Ok(config) => about_state(config, &mut rows),
         Err(e) => {
-            rows.push(broken("configuration", e.message.clone(), "correct the file, or name another with --config"))
+            let (check, hint) = match e.code {
+                ErrorCode::StoreUnavailable => ("home", "set LIVE_RESPONSE_HOME to a directory of your own"),
+                _ => ("configuration", "correct the file, or name another with --config"),
+            };
+            rows.push(broken(check, e.message.clone(), hint))
         }
     }
     about_host(&mut rows);

@@ -74,6 +74,7 @@ impl Command for Evidence {
         };
         let slice = Disclosure {
             sha256: chosen.sha256.clone(),
+            path: chosen.path.clone(),
             secret: chosen.secret.clone().unwrap_or_default(),
             entry: args.entry,
             offset: args.offset,

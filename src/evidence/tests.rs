@@ -44,6 +44,7 @@ impl Case {
     fn read(&self, sealed: &Sealed, r#as: &str, offset: u64, length: u64, wanted: Option<&str>) -> Result<Slice> {
         self.store.read(&Disclosure {
             sha256: sealed.sha256.clone(),
+            path: sealed.path.clone(),
             secret: String::new(),
             entry: None,
             offset,

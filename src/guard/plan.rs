@@ -139,6 +139,6 @@ pub(super) fn paths(step: &Step) -> Vec<&DevicePath> {
         Step::Quarantine { file } => vec![&file.path],
         Step::Stop { process, .. } => process.image.iter().collect(),
         Step::Restore { path, .. } => vec![path],
-        Step::Disclose { .. } => Vec::new(),
+        Step::Disclose { slice } => vec![&slice.path],
     }
 }

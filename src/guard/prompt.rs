@@ -203,6 +203,7 @@ fn steps(out: &mut String, plan: &Plan, flags: &[&str]) -> std::fmt::Result {
                 field(out, "undo record", undo_id.as_str())?;
             }
             Step::Disclose { slice } => {
+                field(out, "collected from", &slice.path.to_text())?;
                 field(out, "sha256", slice.sha256.as_str())?;
                 field(out, "secret", &slice.secret)?;
                 if let Some(entry) = &slice.entry {

@@ -110,6 +110,8 @@ impl Wish {
 #[serde(deny_unknown_fields)]
 pub struct Disclosure {
     pub sha256: Sha256,
+    /// Where it was collected last, for the person who decides.
+    pub path: DevicePath,
     /// Why it is on the secret list.
     pub secret: String,
     pub entry: Option<String>,

@@ -200,6 +200,7 @@ fn disclose() -> Step {
     Step::Disclose {
         slice: Disclosure {
             sha256: Sha256::of(b"shadow"),
+            path: DevicePath::new("/etc/shadow"),
             secret: "password hashes".into(),
             entry: None,
             offset: 0,

@@ -580,6 +580,7 @@ fn killed_around_a_stop_tells_what_is_true() {
 fn a_disclosure_is_not_done_here() {
     let slice = crate::model::Disclosure {
         sha256: Sha256::of(b""),
+        path: DevicePath::new("/k"),
         secret: "private key".into(),
         entry: None,
         offset: 0,
