@@ -159,8 +159,9 @@ fn findfile(bench: &Bench) {
     let path = tree.to_string_lossy();
     let line = format!("findfile *.dll {path}");
     bench.against(&line, &["find", &path, "-name", "*.dll"]);
-    bench.against(&line, &["fd", "-uu", "-g", "*.dll", &path]);
-    bench.against(&line, &["fdfind", "-uu", "-g", "*.dll", &path]);
+    // Debian's name for it is fdfind.
+    let debian = Command::new("fdfind").arg("--version").stdout(Stdio::null()).status().is_ok();
+    bench.against(&line, &[if debian { "fdfind" } else { "fd" }, "-uu", "-g", "*.dll", &path]);
 }
 
 fn fileinfo(bench: &Bench) {
