@@ -159,7 +159,9 @@ fn the_plan_has_to_reach_the_screen() {
     let (request, command) = home.ask_to_remediate(&file);
     let mut child = home.piped(&["approvals", "approve", &request]).spawn().unwrap();
     drop(child.stdout.take());
-    std::io::Write::write_all(&mut child.stdin.take().unwrap(), format!("{}\n", person.code_of(0)).as_bytes()).unwrap();
+    // It may have ended before it reads.
+    let code = format!("{}\n", person.code_of(0));
+    let _ = std::io::Write::write_all(&mut child.stdin.take().unwrap(), code.as_bytes());
     assert_eq!(ended(child).code(), 1);
     assert!(file.exists());
     assert_eq!(state_of(&home, &command)["state"], "pending_approval");
