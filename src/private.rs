@@ -6,7 +6,8 @@
 
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::random_hex;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -27,14 +28,14 @@ fn refuse(path: &Path, why: &str, hint: &str) -> Error {
 pub fn dir(path: &Path) -> Result<()> {
     match rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => return check_dir(path, &stat),
-        Err(rustix::io::Errno::NOENT) => {}
+        Err(Errno::NOENT) => {}
         Err(e) => return Err(unavailable("cannot look at", path, e)),
     }
     if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty() && !p.exists()) {
         dir(parent)?;
     }
     match rustix::fs::mkdirat(CWD, path, Mode::RWXU) {
-        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+        Ok(()) | Err(Errno::EXIST) => {}
         Err(e) => return Err(unavailable("cannot make", path, e)),
     }
     let stat =
@@ -48,7 +49,7 @@ pub fn store(path: &Path) -> Result<()> {
     match rustix::fs::stat(home) {
         Ok(stat) if keeps_names(&stat) => {}
         Ok(stat) => check_owner(home, &stat)?,
-        Err(rustix::io::Errno::NOENT) => {}
+        Err(Errno::NOENT) => {}
         Err(e) => return Err(unavailable("cannot look at", home, e)),
     }
     dir(path)
@@ -77,12 +78,44 @@ fn check_owner(path: &Path, stat: &rustix::fs::Stat) -> Result<()> {
     Ok(())
 }
 
+/// A file or directory of ours that is locked, until this is dropped.
+///
+/// The lock is given back in so many words: closing would not do, since every child of this process holds the file too
+/// between its fork and its exec.
+pub struct Locked(File);
+
+impl Locked {
+    /// Takes the lock for itself alone; `WOULDBLOCK` where another has it.
+    pub fn exclusive(file: File) -> Result<Locked, Errno> {
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map(|()| Locked(file))
+    }
+
+    /// Whether nobody has it for himself.
+    pub fn is_free(file: File) -> bool {
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).map(|()| Locked(file)).is_ok()
+    }
+}
+
+impl std::ops::Deref for Locked {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.0
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
 /// Opens a file of ours to read; `None` where there is none.
 pub fn open(path: &Path) -> Result<Option<File>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(fd) => checked(path, File::from(fd)).map(Some),
-        Err(rustix::io::Errno::NOENT) => Ok(None),
+        Err(Errno::NOENT) => Ok(None),
         Err(e) => Err(unavailable("cannot open", path, e)),
     }
 }
@@ -136,7 +169,7 @@ pub fn nameless(folder: &Path) -> Result<File> {
     match rustix::fs::open(folder, flags, Mode::RUSR | Mode::WUSR) {
         Ok(fd) => return Ok(File::from(fd)),
         // A file system without O_TMPFILE, or a kernel before it (man 2 open).
-        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR | rustix::io::Errno::INVAL) => {}
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {}
         Err(e) => return Err(unavailable("cannot make a file in", folder, e)),
     }
     let path = folder.join(format!(".rows-{}", random_hex::<8>()));
@@ -166,7 +199,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
 /// Takes a file of ours away; one that is gone already is no error.
 pub fn remove(path: &Path) -> Result<()> {
     match rustix::fs::unlink(path) {
-        Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(e) => Err(unavailable("cannot remove", path, e)),
     }
 }
@@ -245,6 +278,20 @@ mod tests {
         assert!(read(&base.join("link"), 10).is_err());
         rustix::fs::mknodat(CWD, base.join("fifo"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         assert!(read(&base.join("fifo"), 10).is_err());
+    }
+
+    /// What a fork in another thread leaves behind until its exec.
+    #[test]
+    fn a_lock_is_given_back_though_a_child_holds_the_file() {
+        let scratch = Scratch::new();
+        let path = scratch.join("lock");
+        let lock = Locked::exclusive(open_or_create(&path).unwrap()).unwrap();
+        let childs = lock.try_clone().unwrap();
+        assert!(!Locked::is_free(open_or_create(&path).unwrap()));
+        drop(lock);
+        assert!(Locked::is_free(open_or_create(&path).unwrap()));
+        drop(Locked::exclusive(open_or_create(&path).unwrap()).unwrap());
+        drop(childs);
     }
 
     #[test]

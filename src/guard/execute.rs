@@ -10,10 +10,8 @@ use super::step::{Event, Stage, step};
 use super::{Guard, RequestView, digest, plan};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{End, Outcome, RequestId};
-use crate::private;
-use rustix::fs::FlockOperation;
+use crate::private::{self, Locked};
 use serde::Serialize;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// The mark of an executor that lives. Dropped without [`Guard::finished`], the outcome is unknown for ever.
@@ -22,7 +20,7 @@ pub struct Execution {
     id: RequestId,
     path: PathBuf,
     /// Holds the lock while this lives.
-    lock: File,
+    lock: Locked,
 }
 
 impl Execution {
@@ -36,17 +34,16 @@ impl Execution {
         private::dir(&running)?;
         let path = running.join(id.as_str());
         loop {
-            let lock = private::open_or_create(&path)?;
-            match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => {}
+            let lock = match Locked::exclusive(private::open_or_create(&path)?) {
+                Ok(lock) => lock,
                 Err(rustix::io::Errno::WOULDBLOCK) => {
                     return Err(Error::new(ErrorCode::Consumed, format!("request {id} is being carried out"))
                         .hint("read its outcome with `status` or `fg`"));
                 }
                 Err(e) => return Err(Error::new(ErrorCode::StoreUnavailable, format!("{}: {e}", path.display()))),
-            }
+            };
             // Whoever held it before may have taken the name away: a mark without a name marks nothing.
-            if rustix::fs::fstat(&lock).is_ok_and(|s| s.st_nlink > 0) {
+            if rustix::fs::fstat(&*lock).is_ok_and(|s| s.st_nlink > 0) {
                 return Ok(Execution { id: id.clone(), path, lock });
             }
         }
@@ -157,7 +154,7 @@ impl Guard {
     pub(super) fn is_running(&self, id: &RequestId) -> bool {
         match private::open(&self.dir.join("running").join(id.as_str())) {
             Ok(None) => false,
-            Ok(Some(file)) => rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).is_err(),
+            Ok(Some(file)) => !Locked::is_free(file),
             Err(_) => true,
         }
     }

@@ -12,9 +12,9 @@ use crate::model::{
     DevicePath, EntityKind, FileIdentity, Job, ProcessTarget, Remediated, RemediatedQuery, RequestId, Sha256,
     Timestamp, UndoId,
 };
-use crate::private;
+use crate::private::{self, Locked};
 use crate::shape::Untrusted;
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -139,7 +139,7 @@ pub struct Quarantine {
 /// A deed's folder, held so that no other process works on it.
 pub struct Folder {
     path: PathBuf,
-    _held: File,
+    _held: Locked,
 }
 
 impl Quarantine {
@@ -255,8 +255,8 @@ impl Folder {
             }
             Err(e) => return Err(unreadable(&path, e.into())),
         };
-        match rustix::fs::flock(&held, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Folder { path, _held: held }),
+        match Locked::exclusive(held) {
+            Ok(held) => Ok(Folder { path, _held: held }),
             Err(Errno::WOULDBLOCK) => {
                 Err(Error::new(ErrorCode::DeviceBusy, "another process works on this undo record now")
                     .hint("ask again when it has ended; `remediate list` shows how it went"))
@@ -406,9 +406,7 @@ fn found_at(file: &KeptFile) -> Standing {
 }
 
 fn is_held(folder: &Path) -> bool {
-    open_folder(folder).is_ok_and(|held| {
-        matches!(rustix::fs::flock(&held, FlockOperation::NonBlockingLockShared), Err(Errno::WOULDBLOCK))
-    })
+    open_folder(folder).is_ok_and(|held| !Locked::is_free(held))
 }
 
 fn open_folder(path: &Path) -> Result<File, Errno> {
