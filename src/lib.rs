@@ -26,3 +26,8 @@ pub mod registry;
 pub mod session;
 pub mod shape;
 pub mod trace;
+
+#[cfg(test)]
+#[path = "../tests/support/tools.rs"]
+#[allow(dead_code)] // Each test program uses a part of it.
+mod tools;

@@ -5,6 +5,7 @@
 mod client;
 mod home;
 mod person;
+pub mod tools;
 
 pub use client::*;
 pub use home::*;

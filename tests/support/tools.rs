@@ -1,0 +1,41 @@
+//! Tools and data that some tests need and a machine may not have: named, never skipped in silence.
+
+use std::path::PathBuf;
+
+/// Whether the program is there. Where it is not, the test says so and ends; with `LIVE_RESPONSE_REQUIRE_TOOLS` set, it
+/// fails instead.
+#[must_use]
+pub fn have(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let sbin = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    let found = std::env::split_paths(&path).chain(sbin).any(|dir| dir.join(program).is_file());
+    found || missing(&format!("the program {program}"))
+}
+
+/// Whether this runs as root, with the same consequence.
+#[must_use]
+pub fn root() -> bool {
+    rustix::process::geteuid().is_root() || missing("root")
+}
+
+/// The real inputs that nobody here wrote: `$LIVE_RESPONSE_TEST_DATA`, else `../shared/data`. Where they are not, the test says so.
+#[must_use]
+pub fn data(inside: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("LIVE_RESPONSE_TEST_DATA").map_or_else(|| "../shared/data".into(), PathBuf::from);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(folder).join(inside);
+    if !path.exists() {
+        println!("{}: ignored, there is no {}", test(), path.display());
+        return None;
+    }
+    Some(path)
+}
+
+fn missing(what: &str) -> bool {
+    assert!(std::env::var_os("LIVE_RESPONSE_REQUIRE_TOOLS").is_none(), "{} needs {what}", test());
+    println!("{}: ignored, it needs {what}", test());
+    false
+}
+
+fn test() -> String {
+    std::thread::current().name().unwrap_or("a test").to_owned()
+}
