@@ -18,6 +18,7 @@ pub mod error;
 pub mod evidence;
 pub mod front;
 pub mod guard;
+pub mod library;
 pub mod model;
 pub mod nearest;
 pub mod principal;
@@ -25,6 +26,8 @@ pub mod private;
 pub mod registry;
 pub mod session;
 pub mod shape;
+#[cfg(all(target_os = "linux", feature = "run"))]
+pub mod supervise;
 pub mod trace;
 
 #[cfg(test)]

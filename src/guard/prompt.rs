@@ -3,6 +3,10 @@
 //! Invariants: rendered from the stored bytes alone; never cut; the only bytes below 0x20 are the line feeds between
 //! lines; the assistant's words stand apart, on one line, marked as unverified.
 
+mod library;
+
+pub(super) use library::item_screen;
+
 use super::Guard;
 use super::digest;
 use super::ledger::unknown;
@@ -70,18 +74,18 @@ impl Guard {
             }
             Ok(prompt)
         })?;
-        self.remember(&prompt);
+        self.remember(&prompt.preview_sha256);
         Ok(prompt)
     }
 
     /// Viewing time begins when this process has the text; a later look does not begin it anew.
-    fn remember(&self, prompt: &Prompt) {
+    pub(super) fn remember(&self, preview: &Sha256) {
         let now = self.log.now();
         let mut shown = self.shown.lock().unwrap_or_else(|p| p.into_inner());
         if shown.len() >= MAX_REMEMBERED {
             shown.clear();
         }
-        shown.entry((prompt.id.clone(), prompt.preview_sha256.clone())).or_insert(now);
+        shown.entry(preview.clone()).or_insert(now);
     }
 }
 
@@ -189,6 +193,9 @@ fn steps(out: &mut String, plan: &Plan, flags: &[&str]) -> std::fmt::Result {
             Step::Stop { keep_image: true, .. } => "Stop this process for good, and keep a copy of its image",
             Step::Stop { keep_image: false, .. } => "Stop this process for good",
             Step::Restore { .. } => "Put this file back where it was: what was removed returns",
+            Step::Run { .. } => "Run this script: what it does cannot be taken back by this program",
+            Step::Put { .. } => "Write this library file to the device, under a new name",
+            Step::DeleteScript { .. } => "Take this file out of the script library",
             Step::Disclose { .. } => "Show this content of a collected file to the assistant: it cannot be taken back",
         };
         writeln!(out, "  {}. {title}", i + 1)?;
@@ -202,6 +209,7 @@ fn steps(out: &mut String, plan: &Plan, flags: &[&str]) -> std::fmt::Result {
                 field(out, "mode, owner", &format!("{:04o}, {uid}:{gid}", mode & 0o7777))?;
                 field(out, "undo record", undo_id.as_str())?;
             }
+            Step::Run { .. } | Step::Put { .. } | Step::DeleteScript { .. } => library::step(out, step)?,
             Step::Disclose { slice } => {
                 field(out, "collected from", &slice.path.to_text())?;
                 field(out, "sha256", slice.sha256.as_str())?;

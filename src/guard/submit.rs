@@ -87,6 +87,9 @@ impl Guard {
             check_limits(turn.state, &intent, &hash, &limits, turn.now)?;
             check_cooldown(turn.state, |e| e.steps == steps_hash, &limits, turn.now)?;
             check_removals(turn, &intent, &limits)?;
+            for step in &steps {
+                super::library::check_step(turn.state, policy.as_deref().ok(), step)?;
+            }
             let created = create(turn, &*policy?, &intent, steps, (&id, &hash, &steps_hash))?;
             turn.put(created);
             Ok(None)
@@ -280,8 +283,8 @@ fn create(
         schema_version: plan::SCHEMA,
         args: plan::args(&intent.args)?,
         entities: steps.iter().map(plan::entity).collect(),
+        script: steps.iter().find_map(Step::item).cloned(),
         steps,
-        script: None,
         isolation: None,
         policy_sha256: policy.sha256.clone(),
         rule_ids: decision.rule_ids,

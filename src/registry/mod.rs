@@ -10,6 +10,7 @@ mod output;
 mod schema;
 mod spec;
 
+pub use crate::guard::Shelved;
 pub use crate::session::TranscriptLine;
 pub use args::{Common, canonical, split};
 pub use context::{Call, Context, Core, blocking};

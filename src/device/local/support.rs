@@ -8,16 +8,17 @@ use crate::model::{EntityKind, Query, Wish};
 pub fn on_host(wish: &Wish) -> Result<()> {
     let hint = match wish {
         Wish::Remediate { kind: EntityKind::File | EntityKind::Process, .. }
-        | Wish::Undo { kind: EntityKind::File | EntityKind::Process, .. } => return system(wish),
+        | Wish::Undo { kind: EntityKind::File | EntityKind::Process, .. }
+        | Wish::PutFile { .. } => return system(wish),
+        Wish::Run { .. } if cfg!(feature = "run") => return system(wish),
         Wish::Remediate { .. } | Wish::Undo { .. } => {
             "it takes files and processes: name the file that the entity runs, or its process"
         }
         Wish::Isolate { .. } | Wish::Release => "isolation is not built yet; `connections` shows what is open",
-        Wish::Run { .. } => "scripts are not run here yet; the typed commands look at the host",
-        Wish::PutFile { .. } => "files are not put here yet",
+        Wish::Run { .. } => "this build has no code to run scripts; the typed commands look at the host",
         Wish::Collect { .. } => "packages are not built yet; `getfile` collects single files",
         Wish::Scan { .. } => "there is no scanner yet; `fileinfo` gives hashes to look up",
-        Wish::DeleteScript { .. } => "there is no script library yet",
+        Wish::DeleteScript { .. } => "the script library is on no device",
         Wish::Disclose(_) => "content is read from the evidence store with `evidence`",
     };
     Err(no_wish(wish, "local", hint))

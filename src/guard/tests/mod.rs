@@ -33,6 +33,8 @@ fn config(home: &Path, policy: Option<PathBuf>) -> Config {
         allow_shared_account: false,
         limits: Limits::default(),
         images: Vec::new(),
+        working_folder: Some(home.join("put")),
+        library_keys: Vec::new(),
     }
 }
 

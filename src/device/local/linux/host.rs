@@ -6,20 +6,24 @@ use super::effect::{self, Quarantine};
 use super::own::OwnThings;
 use super::users::{Accounts, Users};
 use super::view::{Names, View};
+use super::work_folder::WorkFolder;
 use super::{arrival, connections, dir, enter, fetch, fileinfo, find, hash, processes, resolve};
+use crate::config::Config;
 use crate::device::local::support;
 use crate::error::Result;
 use crate::guard::Order;
-use crate::model::{Answer, FileFacts, FileQuery, Job, Outcome, Query, Step, Wish};
+use crate::model::{Answer, FileFacts, FileQuery, Job, Outcome, Query, Step, Supply, Wish};
 use crate::shape::Untrusted;
 use std::fs::File;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 pub struct Host {
     own: Arc<OwnThings>,
     users: Users,
-    quarantine: Quarantine,
+    settings: resolve::Settings,
+    /// A folder of our own for what is too big for memory.
+    spill: PathBuf,
 }
 
 impl Names for Accounts {
@@ -34,8 +38,13 @@ impl Names for Accounts {
 
 impl Host {
     /// Opens nothing.
-    pub fn new(home: &Path, own: Arc<OwnThings>) -> Host {
-        Host { own, users: Users::host(), quarantine: Quarantine::new(home) }
+    pub fn new(config: &Config, own: Arc<OwnThings>) -> Host {
+        let settings = resolve::Settings {
+            quarantine: Quarantine::new(&config.home),
+            work_folder: WorkFolder::new(config.working_folder.clone()),
+            script_time_s: config.limits.long_command_s,
+        };
+        Host { own, users: Users::host(), settings, spill: config.home.join("snapshots") }
     }
 
     /// The name of the host, and the system's own name with its version.
@@ -55,7 +64,7 @@ impl Host {
                 Answer::Processes(processes::list(&q, &self.users, &hashed, job)?)
             }
             Query::Connections(q) => Answer::Connections(connections::list(&q, &self.users, job)?),
-            Query::Remediated(q) => Answer::Remediated(self.quarantine.rows(&q, job)?),
+            Query::Remediated(q) => Answer::Remediated(self.settings.quarantine.rows(&q, job)?),
             Query::Enter(_) | Query::Dir(_) | Query::Find(_) | Query::FileInfo(_) => {
                 files(&self.view()?, &self.users, query, job)?
             }
@@ -68,11 +77,12 @@ impl Host {
     }
 
     pub fn resolve(&self, wish: &Wish, job: &Job) -> Result<Vec<Step>> {
-        resolve::Resolver::new(&self.view()?, &self.users.accounts(), &self.quarantine, job).steps(wish)
+        resolve::Resolver::new(&self.view()?, &self.users.accounts(), &self.settings, job).steps(wish)
     }
 
-    pub fn apply(&self, orders: impl Iterator<Item = Order>, job: &Job) -> Outcome {
-        effect::carry_out(orders, &self.quarantine, job)
+    pub fn apply(&self, orders: impl Iterator<Item = Order>, supply: &dyn Supply, job: &Job) -> Outcome {
+        let ground = effect::Ground { store: &self.settings.quarantine, supply, spill: &self.spill };
+        effect::carry_out(orders, &ground, job)
     }
 
     fn view(&self) -> Result<View> {

@@ -3,11 +3,14 @@
 //! Invariant: a step names what was looked at on an open handle. What cannot be described is `E_UNINSPECTABLE`, what
 //! is the guard's own `E_SELF_TARGET`, what this program or the system lives on `E_PROTECTED`.
 
+mod library;
+
 use super::effect::{Kept, Place, Quarantine, Standing, undo_id};
 use super::facts::Facts;
 use super::proc::{self, Clock, Entry, Proc};
 use super::users::Accounts;
 use super::view::{How, Opened, View};
+use super::work_folder::WorkFolder;
 use super::{fileinfo, hash, package};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{DevicePath, EntityKind, FileIdentity, FileTarget, Job, ProcessTarget, Step, UndoId, Unit, Wish};
@@ -58,9 +61,18 @@ const IDS: usize = 50;
 /// Ancestors that are looked at: more than any terminal has.
 const ANCESTORS: usize = 64;
 
+/// What this host's own settings say.
+pub struct Settings {
+    pub quarantine: Quarantine,
+    pub work_folder: WorkFolder,
+    /// Seconds that a script may run.
+    pub script_time_s: u64,
+}
+
 pub struct Resolver<'a> {
     view: &'a View,
     accounts: &'a Accounts,
+    settings: &'a Settings,
     quarantine: &'a Quarantine,
     job: &'a Job,
 }
@@ -80,8 +92,8 @@ enum Image {
 }
 
 impl<'a> Resolver<'a> {
-    pub fn new(view: &'a View, accounts: &'a Accounts, quarantine: &'a Quarantine, job: &'a Job) -> Self {
-        Resolver { view, accounts, quarantine, job }
+    pub fn new(view: &'a View, accounts: &'a Accounts, settings: &'a Settings, job: &'a Job) -> Self {
+        Resolver { view, accounts, settings, quarantine: &settings.quarantine, job }
     }
 
     pub fn steps(&self, wish: &Wish) -> Result<Vec<Step>> {
@@ -96,6 +108,8 @@ impl<'a> Resolver<'a> {
             Wish::Remediate { kind: EntityKind::Process, ids } => self.stop_processes(ids),
             Wish::Undo { kind: EntityKind::File, ids } => self.restore(ids, &|id| self.kept_file(id)),
             Wish::Undo { kind: EntityKind::Process, ids } => self.restore(ids, &|id| self.kept_image(id)),
+            Wish::Run { script, parameters, directory } => self.run_script(script, parameters, directory),
+            Wish::PutFile { item, overwrite, keep } => self.put_file(item, *overwrite, *keep),
             other => Err(Error::new(ErrorCode::Unsupported, format!("local has no `{}`", other.kind()))),
         }
     }

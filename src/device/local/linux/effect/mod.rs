@@ -6,9 +6,12 @@
 
 mod bytes;
 mod place;
+mod put;
 mod quarantine;
 mod record;
 mod restore;
+#[cfg(feature = "run")]
+mod run;
 mod stop;
 
 pub use place::Place;
@@ -16,7 +19,8 @@ pub use record::{Kept, KeptFile, KeptProcess, Quarantine, Standing, undo_id};
 
 use crate::error::{Error, ErrorCode};
 use crate::guard::Order;
-use crate::model::{End, Job, Outcome, ProcessTarget, Remediated, Step, Unit, Verified};
+use crate::model::{End, Job, Outcome, ProcessTarget, Remediated, Step, Supply, Unit, Verified};
+use std::path::Path;
 
 /// What one order came to.
 enum Did {
@@ -27,11 +31,25 @@ enum Did {
     /// The entity is not the approved one; nothing was done to it.
     Drift(String),
     Failed(Error),
+    /// Begun and ended before its end.
+    Broken {
+        row: Box<Remediated>,
+        error: Error,
+    },
     /// It may have happened.
     Unknown {
         row: Box<Remediated>,
         message: String,
     },
+}
+
+/// What effects need of this host beside their orders.
+pub struct Ground<'a> {
+    pub store: &'a Quarantine,
+    /// Where the bytes of library files come from.
+    pub supply: &'a dyn Supply,
+    /// A folder of our own for what is too big for memory.
+    pub spill: &'a Path,
 }
 
 impl Did {
@@ -45,11 +63,11 @@ impl Did {
 }
 
 /// Carries the orders out, one after the other, and stops at the first that is not done.
-pub fn carry_out(orders: impl Iterator<Item = Order>, store: &Quarantine, job: &Job) -> Outcome {
+pub fn carry_out(orders: impl Iterator<Item = Order>, ground: &Ground<'_>, job: &Job) -> Outcome {
     let mut outcome = Outcome { rows: Vec::new(), verified: Verified::Yes, end: End::Done, warnings: Vec::new() };
     let count = orders.size_hint().1.unwrap_or(0);
     job.expect(Unit::Steps, u64::try_from(count).unwrap_or(0));
-    store.sweep();
+    ground.store.sweep();
     let mut stopped = None;
     for (index, order) in orders.enumerate() {
         let process = match order.step() {
@@ -58,7 +76,7 @@ pub fn carry_out(orders: impl Iterator<Item = Order>, store: &Quarantine, job: &
         };
         let did = match job.check() {
             Err(e) => Did::Failed(e),
-            Ok(()) => carry_out_one(order, stopped.as_ref(), store, job),
+            Ok(()) => carry_out_one(order, stopped.as_ref(), ground, job),
         };
         stopped = process;
         match did {
@@ -70,6 +88,10 @@ pub fn carry_out(orders: impl Iterator<Item = Order>, store: &Quarantine, job: &
             }
             Did::Drift(message) => outcome.end = End::Drift { step: index, message },
             Did::Failed(e) => outcome.end = failed(&e),
+            Did::Broken { row, error } => {
+                outcome.rows.push(*row);
+                outcome.end = failed(&error);
+            }
             Did::Unknown { row, message } => {
                 outcome.rows.push(*row);
                 outcome.end = End::Unknown { message };
@@ -83,14 +105,20 @@ pub fn carry_out(orders: impl Iterator<Item = Order>, store: &Quarantine, job: &
 }
 
 /// `stopped`: the process that the step before has stopped.
-fn carry_out_one(order: Order, stopped: Option<&ProcessTarget>, store: &Quarantine, job: &Job) -> Did {
+fn carry_out_one(order: Order, stopped: Option<&ProcessTarget>, ground: &Ground<'_>, job: &Job) -> Did {
+    let store = ground.store;
     match order.step() {
         Step::Quarantine { .. } => quarantine::quarantine(order, stopped, store, job),
         Step::Restore { .. } => restore::restore(order, store, job),
         Step::Stop { .. } => stop::stop(order, store, job),
-        Step::Disclose { .. } => Did::Failed(Error::new(
+        #[cfg(feature = "run")]
+        Step::Run { .. } => run::run(order, ground.supply, ground.spill, job),
+        #[cfg(not(feature = "run"))]
+        Step::Run { .. } => Did::Failed(Error::new(ErrorCode::Unsupported, "this build has no code to run scripts")),
+        Step::Put { .. } => put::put(order, ground.supply, job),
+        Step::Disclose { .. } | Step::DeleteScript { .. } => Did::Failed(Error::new(
             ErrorCode::Unsupported,
-            "a disclosure is read from the evidence store, not done here",
+            "what lies in this program's own stores is not done on a device",
         )),
     }
 }

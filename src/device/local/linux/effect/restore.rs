@@ -136,7 +136,7 @@ fn write_back(
 }
 
 /// A file in the directory that has no name, or, where the file system has none such, an odd one.
-fn draft(place: &Place, aside: &str) -> Result<(File, Option<Place>), Errno> {
+pub(super) fn draft(place: &Place, aside: &str) -> Result<(File, Option<Place>), Errno> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC;
     let mode = Mode::RUSR | Mode::WUSR;
     match rustix::fs::openat(&place.dir, ".", flags | OFlags::TMPFILE, mode) {
@@ -162,7 +162,7 @@ fn fill(draft: &mut File, content: &mut File, file: &KeptFile, job: &Job) -> Res
     Ok(missed)
 }
 
-fn name(draft: &File, temporary: Option<&Place>, place: &Place) -> Result<(), Errno> {
+pub(super) fn name(draft: &File, temporary: Option<&Place>, place: &Place) -> Result<(), Errno> {
     match temporary {
         Some(temporary) => temporary.move_to(place),
         None => {
