@@ -302,7 +302,12 @@ pub(super) async fn known_person(dispatcher: &Arc<Dispatcher>, person: Option<&s
 /// What the plan came to.
 fn report(view: &RequestView, outcome: &Outcome, io: &mut Io) -> Result<Exit> {
     if !outcome.rows.is_empty() {
-        listing::print(&outcome.rows, &["type", "id", "outcome", "exit_code", "undo_id", "path", "sha256", "size_bytes", "note"], false, io)?;
+        listing::print(
+            &outcome.rows,
+            &["type", "id", "outcome", "exit_code", "undo_id", "path", "sha256", "size_bytes", "note"],
+            false,
+            io,
+        )?;
     }
     for warning in &outcome.warnings {
         io.note(&format!("warning: {warning}"));

@@ -168,7 +168,13 @@ fn remove(core: &Arc<Core>, name: &ItemName) -> Result<LibraryItem> {
 
 fn told(shelved: &Shelved, io: &mut Io) -> Result<()> {
     let item = &shelved.item;
-    io.say(&format!("{} is in the library: {}, {} bytes, sha256 {}", item.name, item.kind.as_str(), item.size_bytes, item.sha256))?;
+    io.say(&format!(
+        "{} is in the library: {}, {} bytes, sha256 {}",
+        item.name,
+        item.kind.as_str(),
+        item.size_bytes,
+        item.sha256
+    ))?;
     match &item.signer {
         Some(signer) => io.say(&format!("signed by minisign {signer}"))?,
         None if item.kind.is_runnable() => io.note("it is not signed: the policy decides whether it may be run"),
@@ -203,13 +209,8 @@ async fn approve(
         () = tokio::time::sleep_until(shown + prompt.min_view) => {}
         () = signals.next() => return Err(Error::new(ErrorCode::Cancelled, "interrupted; nothing was done")),
     }
-    let ballot = ScriptBallot {
-        name: prompt.name,
-        sha256: prompt.sha256,
-        preview_sha256: prompt.preview_sha256,
-        person,
-        code,
-    };
+    let ballot =
+        ScriptBallot { name: prompt.name, sha256: prompt.sha256, preview_sha256: prompt.preview_sha256, person, code };
     let approved = dispatcher.core().guard(move |g| g.approve_script(&ballot)).await??;
     io.say(&format!("approved: {} ({})", approved.item.name, approved.item.sha256))?;
     Ok(Exit::Done)

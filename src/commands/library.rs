@@ -83,7 +83,8 @@ impl Command for Library {
             (Action::Delete, None) => Err(Error::new(ErrorCode::BadArgs, "library delete: name is missing")),
             (Action::Delete, Some(name)) => cx.propose_delete(&name).await,
             (Action::List, Some(_)) => {
-                Err(Error::new(ErrorCode::BadArgs, "library: name goes with delete").hint("filter name=… picks one row"))
+                Err(Error::new(ErrorCode::BadArgs, "library: name goes with delete")
+                    .hint("filter name=… picks one row"))
             }
             (Action::List, None) => {
                 let rows: Vec<LibraryRow> = cx.library().await?.into_iter().map(LibraryRow::from).collect();

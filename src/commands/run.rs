@@ -38,7 +38,7 @@ pub struct Args {
 pub struct Ran {
     /// Begin and end of what the script wrote.
     #[serde(skip_serializing_if = "Option::is_none")]
-    output: Option<Untrusted>,
+    content: Option<Untrusted>,
 }
 
 impl Command for Run {
@@ -66,8 +66,12 @@ impl Command for Run {
         };
         check(&parameters)?;
         let directory = cx.directory()?;
-        cx.propose_item(&args.script, |script| Wish::Run { script, parameters: parameters.clone(), directory: directory.clone() })
-            .await
+        cx.propose_item(&args.script, |script| Wish::Run {
+            script,
+            parameters: parameters.clone(),
+            directory: directory.clone(),
+        })
+        .await
     }
 }
 
@@ -81,7 +85,10 @@ fn check(parameters: &[String]) -> Result<()> {
         return Err(e.hint("; & | ! $ are refused in parameters"));
     }
     if parameters.iter().flat_map(|p| p.chars()).any(char::is_control) {
-        return Err(Error::new(ErrorCode::BadArgs, "run: parameters hold a NUL, a line break or another control character"));
+        return Err(Error::new(
+            ErrorCode::BadArgs,
+            "run: parameters hold a NUL, a line break or another control character",
+        ));
     }
     Ok(())
 }

@@ -104,8 +104,8 @@ mod tests {
     use crate::config::Limits;
     use crate::guard::approved_for_test;
     use crate::model::{
-        Answer, ArrivalQuery, Ask, ConnectionQuery, DirQuery, End, EntityKind, FileQuery, NoSupply, Outcome, ProcessQuery, Query,
-        RemediatedQuery, ServiceQuery, Verified, Wish,
+        Answer, ArrivalQuery, Ask, ConnectionQuery, DirQuery, End, EntityKind, FileQuery, NoSupply, Outcome,
+        ProcessQuery, Query, RemediatedQuery, ServiceQuery, Verified, Wish,
     };
     use crate::private::scratch::Scratch;
     use tokio::io::AsyncReadExt;
@@ -233,7 +233,10 @@ mod tests {
         unsupported(image.supports(&of_file(&dir.join("file"))).unwrap_err());
         unsupported(image.resolve(&of_file(&dir.join("file")), &job).await.err().unwrap());
         let steps = local.resolve(&of_file(&dir.join("file")), &job).await.unwrap();
-        assert!(matches!(image.apply(approved_for_test(image.id(), steps), Arc::new(NoSupply), &job).await.end, End::Failed { .. }));
+        assert!(matches!(
+            image.apply(approved_for_test(image.id(), steps), Arc::new(NoSupply), &job).await.end,
+            End::Failed { .. }
+        ));
         assert!(dir.join("file").exists());
     }
 

@@ -274,7 +274,9 @@ fn check(state: &State, policy: Option<&Policy>, item: &LibraryItem) -> Result<(
     let unsigned = item.kind.is_runnable() && item.signer.is_none();
     if unsigned && policy.is_some_and(|p| !p.defaults.allow_unsigned_scripts) {
         return Err(Error::new(ErrorCode::UnsignedScript, format!("{} is not signed by a trusted key", item.name))
-            .hint("a person adds it with its .minisig by a key of [library] keys, or the policy allows unsigned ones"));
+            .hint(
+                "a person adds it with its .minisig by a key of [library] keys, or the policy allows unsigned ones",
+            ));
     }
     Ok(())
 }

@@ -231,9 +231,8 @@ impl Seen {
 /// A person's own file; no FIFO or device is waited for.
 fn open_foreign(path: &Path) -> Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(
-        rustix::fs::open(path, flags, Mode::empty()).map_err(|e| Error::io(path.display(), e.into()))?,
-    );
+    let file =
+        File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|e| Error::io(path.display(), e.into()))?);
     match file.metadata() {
         Ok(facts) if facts.is_file() => Ok(file),
         Ok(_) => Err(Error::new(ErrorCode::NotAFile, format!("{} is not a file", path.display()))),

@@ -168,8 +168,22 @@ mod tests {
         }
         let long = "x".repeat(300);
         let bad = [
-            ".", "", "a\0b", &long, "CON.ps1", "con", "Lpt1.txt", ".hidden", "-rf", "x.", "a b", "größe.sh", "x\n", "a;b",
-            "\u{202e}hs.x", "ｒun.sh",
+            ".",
+            "",
+            "a\0b",
+            &long,
+            "CON.ps1",
+            "con",
+            "Lpt1.txt",
+            ".hidden",
+            "-rf",
+            "x.",
+            "a b",
+            "größe.sh",
+            "x\n",
+            "a;b",
+            "\u{202e}hs.x",
+            "ｒun.sh",
         ];
         for name in bad {
             assert_eq!(ItemName::parse(name).unwrap_err().code, ErrorCode::BadArgs, "{name}");

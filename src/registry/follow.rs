@@ -238,8 +238,13 @@ async fn done(core: &Arc<Core>, view: &RequestView, outcome: &Outcome, result: &
         return Ok(());
     }
     result.verified = Some(outcome.verified);
-    let rows = serde_json::value::to_raw_value(&serde_json::json!({ "rows": outcome.rows })).ok();
-    result.data = rows.map(|r| crate::shape::scrub_json(&r));
+    let mut data = serde_json::json!({ "rows": outcome.rows });
+    match super::captured::content(core, view, outcome).await {
+        Ok(Some(content)) => data["content"] = content.into(),
+        Ok(None) => {}
+        Err(e) => result.warnings.push(format!("its output is not shown: {}", scrub(&e.message))),
+    }
+    result.data = serde_json::value::to_raw_value(&data).ok().map(|r| crate::shape::scrub_json(&r));
     result.page = Some(Page::whole(outcome.rows.len()));
     Ok(())
 }

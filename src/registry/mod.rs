@@ -2,6 +2,7 @@
 //! documents. Knows no command by name.
 
 mod args;
+mod captured;
 pub mod console;
 mod context;
 mod follow;

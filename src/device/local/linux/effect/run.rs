@@ -139,14 +139,7 @@ fn start(wanted: &Wanted<'_>, supply: &dyn Supply) -> Result<(Child, ChildStdin)
 }
 
 /// Takes the output until the supervisor has ended; closes its stdin where the job is to stop.
-fn follow(
-    wanted: &Wanted<'_>,
-    output: Output,
-    mut child: Child,
-    stdin: ChildStdin,
-    row: Remediated,
-    job: &Job,
-) -> Did {
+fn follow(wanted: &Wanted<'_>, output: Output, mut child: Child, stdin: ChildStdin, row: Remediated, job: &Job) -> Did {
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Did::unknown(row, "the supervisor has no streams".into());
     };
@@ -230,7 +223,10 @@ fn finish(wanted: &Wanted<'_>, ended: Option<Ended>, output: Option<Output>, mut
     }
     let Some(ended) = ended else {
         row.outcome = "unknown".into();
-        return Did::unknown(row, "the process that stood over the script was killed: what it started may run on".into());
+        return Did::unknown(
+            row,
+            "the process that stood over the script was killed: what it started may run on".into(),
+        );
     };
     if ended.killed > 0 && matches!(ended.how, How::Exited(_) | How::Signalled(_)) {
         job.warn(format!("{} processes that the script left running were killed", ended.killed));

@@ -5,6 +5,8 @@
 //! dies, the script dies.
 #![allow(clippy::disallowed_methods)]
 
+mod inherited;
+
 use crate::model::{DevicePath, Sha256};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{MemfdFlags, SealFlags};
@@ -83,6 +85,7 @@ pub fn run() -> ExitCode {
 fn stand_over() -> Result<Ended, String> {
     // Neither the terminal's signals nor a parent's exit reach it: it ends by its own rules.
     let _ = rustix::process::setsid();
+    inherited::keep_from_children();
     let own = rustix::process::getpid();
     rustix::process::set_child_subreaper(Some(own)).map_err(|e| format!("prctl: {e}"))?;
     let mut input = File::from(std::io::stdin().as_fd().try_clone_to_owned().map_err(|e| e.to_string())?);
