@@ -170,11 +170,8 @@ fn failed_unsupported_running_and_followed() {
             "analyze",
             "collect",
             "scan",
-            "run",
-            "putfile",
             "isolate",
             "release",
-            "library",
         ];
         if unsupported.contains(&name) {
             let result = rpc.call(name, serde_json::from_str(example).expect("JSON"));

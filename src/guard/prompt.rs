@@ -45,7 +45,7 @@ pub struct Prompt {
     pub min_view: Duration,
     /// Whether it waits for a vote.
     pub pending: bool,
-    /// What deserves a second look: `packaged`, `links`, `direction_control`, `escaped`.
+    /// What deserves a second look: `packaged`, `links`, `unsigned`, `direction_control`, `escaped`.
     pub flags: Vec<&'static str>,
 }
 
@@ -300,10 +300,14 @@ fn flags(plan: &Plan) -> Vec<&'static str> {
     if file(&|f| f.links > 1) {
         flags.push("links");
     }
+    if plan.script.as_ref().is_some_and(|item| item.kind.is_runnable() && item.signer.is_none()) {
+        flags.push("unsigned");
+    }
     let mut texts: Vec<String> = vec![plan.device.name_at_request.clone()];
     texts.extend(plan.steps.iter().flat_map(paths).map(|p| String::from_utf8_lossy(p.as_bytes()).into_owned()));
     texts.extend(plan.steps.iter().flat_map(|s| match s {
         Step::Stop { process, .. } => vec![process.name.clone(), process.user.clone(), process.command_line.clone()],
+        Step::Run { parameters, .. } => parameters.clone(),
         _ => Vec::new(),
     }));
     if let Ok(args) = serde_json::from_str::<serde_json::Value>(plan.args.get()) {

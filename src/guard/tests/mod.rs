@@ -4,6 +4,7 @@ mod asking;
 mod binding;
 mod crash;
 mod display;
+mod library;
 mod people;
 mod processes;
 
