@@ -1,9 +1,9 @@
 //! `library`: the scripts and files that `run` and `putfile` take. People add and approve them, in a terminal.
 
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{Listing, Sha256, Timestamp, row};
+use crate::model::{Sha256, Timestamp, row};
 use crate::principal::Role;
-use crate::registry::{Command, Context, Effect, Reply, Shelved, Spec};
+use crate::registry::{Command, Context, Effect, ListingOrOutcome, Reply, Shelved, Spec};
 use crate::shape::Untrusted;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -76,7 +76,7 @@ impl Command for Library {
         ..Spec::READ
     };
     type Args = Args;
-    type Output = Listing<LibraryRow>;
+    type Output = ListingOrOutcome<LibraryRow>;
 
     async fn run(args: Args, cx: &Context<'_>) -> Result<Reply<Self::Output>> {
         match (args.action.unwrap_or(Action::List), args.name) {
@@ -87,8 +87,8 @@ impl Command for Library {
                     .hint("filter name=… picks one row"))
             }
             (Action::List, None) => {
-                let rows: Vec<LibraryRow> = cx.library().await?.into_iter().map(LibraryRow::from).collect();
-                Ok(Reply::Done(rows.into()))
+                let rows = cx.library().await?.into_iter().map(LibraryRow::from).collect();
+                Ok(Reply::Done(ListingOrOutcome(rows)))
             }
         }
     }

@@ -18,6 +18,6 @@ pub use context::{Call, Context, Core, blocking};
 pub(crate) use follow::running;
 pub use follow::{Followed, JobRow, request_result};
 pub use help::{command_help, command_table, console_spec};
-pub use output::{Body, ListingOr, Object, Output};
+pub use output::{Body, ListingOr, ListingOrOutcome, Object, Output};
 pub use schema::{description, input_schema, open_rpc, output_schema, wordless};
 pub use spec::{Command, Effect, Erased, Reply, Spec, Tool};

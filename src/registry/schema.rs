@@ -77,6 +77,14 @@ pub(super) fn listing(row: Schema, extra: Schema) -> Schema {
     schema
 }
 
+/// A row of one kind or of another: the fields of both.
+pub(super) fn either(mut row: Schema, other: Schema) -> Schema {
+    let mut properties = other.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
+    properties.extend(row.get("properties").and_then(Value::as_object).cloned().unwrap_or_default());
+    row.insert("properties".into(), properties.into());
+    row
+}
+
 /// The tool's description: the doc comment of its arguments' type.
 pub fn description(tool: &dyn Tool) -> String {
     let schema = tool.args_schema();
