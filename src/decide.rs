@@ -20,7 +20,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 const STOP_GRACE: Duration = Duration::from_secs(15);
 /// A script's own time limit comes first; then all that it started is killed, and its output read to the end.
 const SCRIPT_GRACE: Duration = Duration::from_secs(40);
-/// How often a halt is looked for while a script runs.
+/// How often a halt or a cancel is looked for while a script runs.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What a vote led to.
@@ -147,7 +147,7 @@ async fn perform(core: &Arc<Core>, approved: Approved, view: &RequestView, job: 
     let watched = async {
         tokio::select! {
             ended = &mut work => Some(ended),
-            () = halted(core), if own_limit.is_some() => None,
+            () = told_to_stop(core, &view.id), if own_limit.is_some() => None,
         }
     };
     let ended = match tokio::time::timeout(limit, watched).await {
@@ -172,9 +172,13 @@ async fn perform(core: &Arc<Core>, approved: Approved, view: &RequestView, job: 
     }
 }
 
-/// Returns once somebody halts all changes: what runs by itself is stopped then.
-async fn halted(core: &Arc<Core>) {
-    while !matches!(core.guard(|g| g.is_halted()).await, Ok(Ok(true))) {
+/// Returns once the requester takes it back or somebody halts all changes: what runs by itself is stopped then.
+async fn told_to_stop(core: &Arc<Core>, id: &RequestId) {
+    loop {
+        let id = id.clone();
+        if let Ok(Ok(true)) = core.guard(move |g| g.is_to_stop(&id)).await {
+            return;
+        }
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }

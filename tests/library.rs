@@ -295,6 +295,49 @@ fn ctrl_c_ends_the_script_and_its_outcome_is_on_record() {
 }
 
 #[test]
+fn who_asked_can_stop_the_script() {
+    let (home, person) = shelf();
+    let pid_file = home.files().join("pid");
+    shelve(&home, &person, "long.sh", &format!("{}sleep 10000\n", runaway(&pid_file)));
+    let pending = ask(&home, "run", json!({ "script": "long.sh" }));
+    let mut approving = start_approving(&home, &person, &pending);
+    let pid = pid_in(&pid_file);
+    home.call("cancel", json!({ "command_id": pending["command_id"] })).expect(0);
+    assert_eq!(approving.wait().unwrap().code(), Some(1));
+    assert!(!lives(pid));
+    assert_eq!(outcome(&home, &pending)["state"], "cancelled");
+    assert_eq!(std::fs::read_dir(home.state().join("guard/running")).unwrap().count(), 0);
+    assert!(home.log().contains("client.response"));
+}
+
+#[test]
+fn a_signature_of_the_reference_tool_lets_a_script_run_under_the_built_in_rule() {
+    if !tools::have("minisign") {
+        return;
+    }
+    let keys = Home::new();
+    let sign = |arguments: &[&str]| {
+        let made = std::process::Command::new("minisign").args(arguments).current_dir(keys.files()).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    };
+    sign(&["-G", "-W", "-p", "k.pub", "-s", "k.key"]);
+    let public = std::fs::read_to_string(keys.files().join("k.pub")).unwrap();
+    let public = public.lines().nth(1).unwrap();
+    let (home, person) = shelf_with("[defaults]\nmin_view_s = 1\n", &format!("[library]\nkeys = [\"{public}\"]\n"));
+    let script = home.file("signed.sh", "echo signed\n").display().to_string();
+    sign(&["-S", "-s", "k.key", "-m", &script]);
+    home.run(&["library", "add", &script], "").expect(0);
+    let shown = home.run(&["library", "approve", "signed.sh"], format!("{}\n", person.code())).expect(0).out();
+    assert!(shown.contains(&format!("signed by       minisign {public}")), "{shown}");
+    let pending = ask(&home, "run", json!({ "script": "signed.sh" }));
+    approve(&home, &person, &pending).expect(0);
+    assert_eq!(text(&outcome(&home, &pending)["data"]["content"]).trim_end(), "signed");
+    // One byte more, and the signature is nobody's.
+    std::fs::write(&script, "echo signed \n").unwrap();
+    home.run(&["library", "add", &script, "--name=other.sh"], "").expect(1).says("E_UNSIGNED_SCRIPT");
+}
+
+#[test]
 fn when_the_approvers_process_is_killed_the_script_dies_and_the_outcome_is_unknown() {
     let (home, person) = shelf();
     let pid_file = home.files().join("pid");

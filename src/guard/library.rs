@@ -173,11 +173,6 @@ impl Guard {
         self.turn(|turn| take_out(turn, &item.name, Some(&item.sha256)))
     }
 
-    /// Whether somebody stops every change.
-    pub fn is_halted(&self) -> Result<bool> {
-        self.current(|state, _| state.halted.is_some())
-    }
-
     /// Whether a file of the library has these bytes.
     pub fn is_shelved(&self, sha256: &Sha256) -> Result<bool> {
         self.current(|state, _| state.library.values().any(|s| s.item.sha256 == *sha256))

@@ -158,3 +158,6 @@ fn verify(item: &LibraryItem, path: &DevicePath, written: FileIdentity) -> Verif
 fn exists(path: &DevicePath) -> Did {
     Did::Drift(format!("{path} is there now; nothing is replaced"))
 }
+
+#[cfg(test)]
+mod tests;
