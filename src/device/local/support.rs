@@ -56,7 +56,7 @@ pub fn no_query(query: &Query, device: &str) -> Error {
         Query::Tasks(_) => ("scheduledtasks", "`dir /etc/cron.d` and `dir /var/spool/cron` show cron's files"),
         Query::Startup(_) => ("startupfolders", "`findfile *.desktop` finds autostart entries"),
         Query::Persistence(_) => ("persistence", "`findfile` and `dir` show the files that start programs"),
-        Query::Registry(_) => ("registry", "`getfile` collects a hive for another tool"),
+        Query::Registry(_) => ("registry", "this system is not supported yet"),
         Query::Analyze(_) => ("analyze", "there is no engine yet; `fileinfo` gives hashes to look up"),
         Query::Processes(_) => ("processes", "it needs a running system: `local`"),
         Query::Connections(_) => ("connections", "it needs a running system: `local`"),
