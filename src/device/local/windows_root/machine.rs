@@ -168,7 +168,12 @@ impl WindowsRoot<'_> {
             let with_exe = || Cow::Owned(format!("{start}.exe"));
             [Cow::Borrowed(start), with_exe()].into_iter().find_map(|path| {
                 let found = self.on_volume(&path, user)?;
-                self.view.open(&found, crate::device::local::linux::view::How::Handle).ok()?.facts.is_file().then_some(found)
+                self.view
+                    .open(&found, crate::device::local::linux::view::How::Handle)
+                    .ok()?
+                    .facts
+                    .is_file()
+                    .then_some(found)
             })
         })
     }

@@ -1,7 +1,7 @@
 //! `services` and `drivers` of a Windows volume: `Services` of the current control set.
 
-use super::machine::{Control, Machine, key, number, text};
 use super::WindowsRoot;
+use super::machine::{Control, Machine, key, number, text};
 use crate::device::local::linux::view::How;
 use crate::device::local::registry::{Hive, Key};
 use crate::error::Result;

@@ -21,7 +21,11 @@ const MOVED: [&str; 2] = ["User Shell Folders", "Shell Folders"];
 const EXPLORER: &str = "Microsoft\\Windows\\CurrentVersion\\Explorer";
 
 pub fn list(root: &WindowsRoot<'_>, job: &Job) -> Result<Vec<StartupItem>> {
-    let machine = Machine::open(root, job)?;
+    items(root, &Machine::open(root, job)?, job)
+}
+
+/// The items of a machine whose hives are open.
+pub fn items(root: &WindowsRoot<'_>, machine: &Machine, job: &Job) -> Result<Vec<StartupItem>> {
     let mut rows = Vec::new();
     let mut folders = Vec::new();
     let moved = match &machine.software {
@@ -46,7 +50,7 @@ pub fn list(root: &WindowsRoot<'_>, job: &Job) -> Result<Vec<StartupItem>> {
             continue;
         }
         seen.push((user.map(Profile::key), identity));
-        items(root, user, &folder, &mut rows, job)?;
+        list_folder(root, user, &folder, &mut rows, job)?;
     }
     Ok(rows)
 }
@@ -61,7 +65,7 @@ fn moved_to(hive: &Hive, explorer: &str, name: &str, job: &Job) -> Result<Vec<St
     Ok(moved)
 }
 
-fn items(
+fn list_folder(
     root: &WindowsRoot<'_>,
     user: Option<&Profile>,
     folder: &DevicePath,

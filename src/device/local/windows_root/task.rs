@@ -183,7 +183,8 @@ mod tests {
 
     #[test]
     fn entities_of_its_own_are_refused() {
-        let bomb = r#"<!DOCTYPE t [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]><Task><Actions>&b;</Actions></Task>"#;
+        let bomb =
+            r#"<!DOCTYPE t [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]><Task><Actions>&b;</Actions></Task>"#;
         assert!(Task::parse(bomb.as_bytes()).is_err());
     }
 

@@ -1,5 +1,6 @@
 //! `scheduledtasks` of a Windows volume: the files below `Tasks`, and what only the registry's cache of them knows.
 
+use super::hives::HiveFile;
 use super::machine::{Machine, key};
 use super::task::{LIMIT, Task};
 use super::{WindowsRoot, names};
@@ -26,7 +27,7 @@ pub struct Found {
 }
 
 /// All tasks. Files that are no tasks are told, as they are odd there.
-pub fn found(root: &WindowsRoot<'_>, job: &Job) -> Result<Vec<Found>> {
+pub fn found(root: &WindowsRoot<'_>, software: Option<&HiveFile>, job: &Job) -> Result<Vec<Found>> {
     let mut tasks = Vec::new();
     if let Some(top) = root.find_system(&["System32", "Tasks"]) {
         files(root, &top, "", 0, &mut tasks, job)?;
@@ -36,10 +37,17 @@ pub fn found(root: &WindowsRoot<'_>, job: &Job) -> Result<Vec<Found>> {
         for name in names(root.view, &top).into_iter().filter(|n| n.to_ascii_lowercase().ends_with(b".job")) {
             let source = top.join(&DevicePath::new(name));
             let name = format!("\\{}", source.name().to_text());
-            tasks.push(Found { name, source, task: None, note: Some("a task of Windows XP; its file is not read".into()) });
+            tasks.push(Found {
+                name,
+                source,
+                task: None,
+                note: Some("a task of Windows XP; its file is not read".into()),
+            });
         }
     }
-    cached(root, &mut tasks, job)?;
+    if let Some(software) = software {
+        cached(software, &mut tasks, job)?;
+    }
     Ok(tasks)
 }
 
@@ -88,9 +96,7 @@ fn read(root: &WindowsRoot<'_>, path: &DevicePath) -> Result<Task, String> {
 
 /// A task whose key has no security descriptor (`SD`) is shown by no tool of Windows; one without a file may be run from
 /// the cache alone.
-fn cached(root: &WindowsRoot<'_>, tasks: &mut Vec<Found>, job: &Job) -> Result<()> {
-    let machine = Machine::software(root, job)?;
-    let Some(software) = machine else { return Ok(()) };
+fn cached(software: &HiveFile, tasks: &mut Vec<Found>, job: &Job) -> Result<()> {
     let hive = software.hive();
     let Some(tree) = key(hive, hive.root(), CACHE, job)? else { return Ok(()) };
     hive.walk(&tree, job, &mut |path, at| {
@@ -134,5 +140,6 @@ pub fn list(root: &WindowsRoot<'_>, query: &TaskQuery, job: &Job) -> Result<Vec<
             name: Untrusted::new(found.name),
         }
     };
-    Ok(found(root, job)?.into_iter().filter(|t| wanted(&t.name)).map(row).collect())
+    let software = Machine::software(root, job)?;
+    Ok(found(root, software.as_ref(), job)?.into_iter().filter(|t| wanted(&t.name)).map(row).collect())
 }

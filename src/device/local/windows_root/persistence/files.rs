@@ -49,8 +49,14 @@ pub const PLACES: &[Place] = &[
     ),
     place("powershell-profiles", "T1546.013", User, &["Documents", "PowerShell", "profile.ps1"]),
     place("powershell-profiles", "T1546.013", User, &["Documents", "PowerShell", "Microsoft.PowerShell_profile.ps1"]),
-    noted(SCRIPTS, place("logon-scripts", "T1037.001", Windows, &["System32", "GroupPolicy", "Machine", "Scripts", "scripts.ini"])),
-    noted(SCRIPTS, place("logon-scripts", "T1037.001", Windows, &["System32", "GroupPolicy", "User", "Scripts", "scripts.ini"])),
+    noted(
+        SCRIPTS,
+        place("logon-scripts", "T1037.001", Windows, &["System32", "GroupPolicy", "Machine", "Scripts", "scripts.ini"]),
+    ),
+    noted(
+        SCRIPTS,
+        place("logon-scripts", "T1037.001", Windows, &["System32", "GroupPolicy", "User", "Scripts", "scripts.ini"]),
+    ),
     place("application-shims", "T1546.011", Windows, &["AppPatch", "Custom", "*"]),
     place("application-shims", "T1546.011", Windows, &["AppPatch", "Custom", "Custom64", "*"]),
     place("office", "T1137", User, &["AppData", "Roaming", "Microsoft", "Word", "STARTUP", "*"]),

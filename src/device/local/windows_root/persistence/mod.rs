@@ -37,8 +37,8 @@ pub fn list(root: &WindowsRoot<'_>, query: &PersistenceQuery, job: &Job) -> Resu
     let mut found = Finds { root, wanted, rows: Vec::new(), job };
     found.keys(&machine)?;
     found.services(&machine)?;
-    found.tasks()?;
-    found.startup()?;
+    found.tasks(&machine)?;
+    found.startup(&machine)?;
     found.files(&machine)?;
     found.accessibility()?;
     found.wmi()?;
@@ -74,9 +74,8 @@ impl Wanted {
     }
 
     fn takes(&self, technique: &str, attack_id: &str) -> bool {
-        let begins = |text: &str, wanted: &str| {
-            text.get(..wanted.len()).is_some_and(|start| start.eq_ignore_ascii_case(wanted))
-        };
+        let begins =
+            |text: &str, wanted: &str| text.get(..wanted.len()).is_some_and(|start| start.eq_ignore_ascii_case(wanted));
         self.technique.as_deref().is_none_or(|w| begins(technique, w) || begins(attack_id, w))
     }
 }
@@ -273,7 +272,9 @@ impl Finds<'_, '_> {
     }
 
     fn services(&mut self, machine: &Machine) -> Result<()> {
-        let (Some(control), true) = (&machine.system, self.wanted.takes("services", "T1543.003")) else { return Ok(()) };
+        let (Some(control), true) = (&machine.system, self.wanted.takes("services", "T1543.003")) else {
+            return Ok(());
+        };
         let hive = control.file.hive();
         for entry in services::entries(control, self.job)? {
             let Some(runs) = entry.dll.clone().or_else(|| entry.image.clone()) else { continue };
@@ -288,18 +289,19 @@ impl Finds<'_, '_> {
             find.account = entry.account;
             let kind = if entry.is_driver { "driver" } else { "service" };
             let failure = text(hive, &entry.key, "FailureCommand").map(|f| format!("; on failure: {f}"));
-            find.note = Some(format!("{kind}, {}{}", entry.start.unwrap_or("no start mode"), failure.unwrap_or_default()));
+            find.note =
+                Some(format!("{kind}, {}{}", entry.start.unwrap_or("no start mode"), failure.unwrap_or_default()));
             find.name = Some(entry.name);
             self.push(find)?;
         }
         Ok(())
     }
 
-    fn tasks(&mut self) -> Result<()> {
+    fn tasks(&mut self, machine: &Machine) -> Result<()> {
         if !self.wanted.takes("scheduled-tasks", "T1053.005") {
             return Ok(());
         }
-        for found in tasks::found(self.root, self.job)? {
+        for found in tasks::found(self.root, machine.software.as_ref(), self.job)? {
             let mut find = Find::new("scheduled-tasks", "T1053.005", found.source.to_text().into_owned());
             let actions = found.task.as_ref().map(|t| t.actions.join("; ")).filter(|a| !a.is_empty());
             find.file = actions.as_deref().and_then(|a| self.root.program(a, None));
@@ -314,11 +316,11 @@ impl Finds<'_, '_> {
         Ok(())
     }
 
-    fn startup(&mut self) -> Result<()> {
+    fn startup(&mut self, machine: &Machine) -> Result<()> {
         if !self.wanted.takes("startup-folders", "T1547.001") {
             return Ok(());
         }
-        for item in startup::list(self.root, self.job)? {
+        for item in startup::items(self.root, machine, self.job)? {
             let mut find = Find::new("startup-folders", "T1547.001", item.file.to_text().into_owned());
             find.command = item.target.map(|t| t.raw().to_owned());
             find.account = item.user.map(|u| u.raw().to_owned());
@@ -394,7 +396,8 @@ impl Finds<'_, '_> {
 
     fn wmi(&mut self) -> Result<()> {
         let repository = ["System32", "wbem", "Repository"];
-        let places = [[&repository[..], &["OBJECTS.DATA"]].concat(), [&repository[..], &["FS", "OBJECTS.DATA"]].concat()];
+        let places =
+            [[&repository[..], &["OBJECTS.DATA"]].concat(), [&repository[..], &["FS", "OBJECTS.DATA"]].concat()];
         for place in places {
             let Some(path) = self.root.find_system(&place) else { continue };
             if !self.wanted.takes("wmi-subscriptions", "T1546.003") {
@@ -429,7 +432,9 @@ impl Finds<'_, '_> {
             }
         };
         let hive = file.hive();
-        let Some(list) = key(hive, hive.root(), "SAM\\Domains\\Account\\Users\\Names", self.job)? else { return Ok(()) };
+        let Some(list) = key(hive, hive.root(), "SAM\\Domains\\Account\\Users\\Names", self.job)? else {
+            return Ok(());
+        };
         for account in hive.subkeys(&list, self.job)? {
             let place = format!("HKLM\\SAM\\SAM\\Domains\\Account\\Users\\Names\\{}", account.name);
             let mut find = Find::new("local-accounts", "T1136.001", place);
