@@ -230,7 +230,7 @@ impl Finds<'_, '_> {
             }
             for value in hive.values(&at) {
                 let named = |name: &&str| *name == "*" || value.name.is(name);
-                if !rule.values.iter().any(|name| named(&name)) {
+                if !rule.values.iter().any(named) {
                     continue;
                 }
                 let data = line(hive, &value);
