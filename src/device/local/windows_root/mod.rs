@@ -8,6 +8,8 @@ mod keypath;
 mod listing;
 mod profiles;
 pub mod registry;
+#[cfg(test)]
+pub mod tests;
 
 pub use profiles::Profile;
 
