@@ -141,6 +141,9 @@ impl Pages {
 
     /// Fills the buffer; `false` where there are fewer bytes.
     pub fn read(&self, mut at: u64, mut buffer: &mut [u8]) -> bool {
+        if at.checked_add(buffer.len() as u64).is_none_or(|end| end > self.size) {
+            return false;
+        }
         while !buffer.is_empty() {
             let page = at / PAGE as u64;
             let inside = usize::try_from(at % PAGE as u64).unwrap_or(0);
@@ -178,16 +181,16 @@ impl Pages {
     fn compose(&self, page: u64) -> Vec<u8> {
         let start = page * PAGE as u64;
         let mut bytes = vec![0; PAGE];
-        let mut held = upto(&*self.hive, &mut bytes, start);
+        upto(&*self.hive, &mut bytes, start);
         let end = start + PAGE as u64;
         for (from, part) in self.overlay.parts.range(..end).rev().take_while(|(_, p)| p.end > start) {
             let (first, last) = ((*from).max(start), part.end.min(end));
             let range = usize::try_from(first - start).unwrap_or(0)..usize::try_from(last - start).unwrap_or(0);
             let (Some(target), Some(log)) = (bytes.get_mut(range.clone()), self.logs.get(part.log)) else { continue };
             upto(&**log, target, part.at + (first - from));
-            held = held.max(range.end);
         }
-        bytes.truncate(held);
+        // Between the file's end and a log's part there is nothing, which reads as zeros.
+        bytes.truncate(usize::try_from(self.size.saturating_sub(start)).unwrap_or(PAGE).min(PAGE));
         bytes
     }
 }

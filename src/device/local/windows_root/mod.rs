@@ -119,3 +119,6 @@ pub fn names(view: &View, directory: &DevicePath) -> Vec<Vec<u8>> {
     names.sort_unstable();
     names
 }
+
+#[cfg(test)]
+pub mod tests;
