@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod bytes;
+mod line;
 mod place;
 mod quarantine;
 mod record;
@@ -12,7 +13,7 @@ mod restore;
 mod stop;
 
 pub use place::Place;
-pub use record::{Kept, KeptFile, KeptProcess, Quarantine, Standing, undo_id};
+pub use record::{Kept, KeptFile, KeptLine, KeptProcess, Quarantine, Standing, What, undo_id};
 
 use crate::error::{Error, ErrorCode};
 use crate::guard::Order;
@@ -50,7 +51,7 @@ pub fn carry_out(orders: impl Iterator<Item = Order>, store: &Quarantine, job: &
     let count = orders.size_hint().1.unwrap_or(0);
     job.expect(Unit::Steps, u64::try_from(count).unwrap_or(0));
     store.sweep();
-    let mut stopped = None;
+    let mut before = Before::default();
     for (index, order) in orders.enumerate() {
         let process = match order.step() {
             Step::Stop { process, .. } => Some(process.clone()),
@@ -58,9 +59,9 @@ pub fn carry_out(orders: impl Iterator<Item = Order>, store: &Quarantine, job: &
         };
         let did = match job.check() {
             Err(e) => Did::Failed(e),
-            Ok(()) => carry_out_one(order, stopped.as_ref(), store, job),
+            Ok(()) => carry_out_one(order, &mut before, store, job),
         };
-        stopped = process;
+        before.stopped = process;
         match did {
             Did::Done { row, verified } => {
                 outcome.rows.push(*row);
@@ -82,12 +83,28 @@ pub fn carry_out(orders: impl Iterator<Item = Order>, store: &Quarantine, job: &
     outcome
 }
 
-/// `stopped`: the process that the step before has stopped.
-fn carry_out_one(order: Order, stopped: Option<&ProcessTarget>, store: &Quarantine, job: &Job) -> Did {
+/// What steps before have done that later ones build on.
+#[derive(Default)]
+struct Before {
+    /// The process that the step before has stopped.
+    stopped: Option<ProcessTarget>,
+    replaced: line::Replaced,
+}
+
+fn carry_out_one(order: Order, before: &mut Before, store: &Quarantine, job: &Job) -> Did {
     match order.step() {
-        Step::Quarantine { .. } => quarantine::quarantine(order, stopped, store, job),
+        Step::Quarantine { .. } => quarantine::quarantine(order, before.stopped.as_ref(), store, job),
         Step::Restore { .. } => restore::restore(order, store, job),
         Step::Stop { .. } => stop::stop(order, store, job),
+        Step::CutLine { .. } => line::cut(order, &mut before.replaced, store),
+        Step::PutLine { .. } => line::put(order, &mut before.replaced, store),
+        Step::StopService { .. }
+        | Step::StartService { .. }
+        | Step::RemoveLink { .. }
+        | Step::RestoreLink { .. }
+        | Step::Mask { .. }
+        | Step::Unmask { .. }
+        | Step::ReloadServices => Did::Failed(Error::new(ErrorCode::Unsupported, "soon")),
         Step::Disclose { .. } => Did::Failed(Error::new(
             ErrorCode::Unsupported,
             "a disclosure is read from the evidence store, not done here",

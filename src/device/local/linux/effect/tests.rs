@@ -46,7 +46,7 @@ fn target(path: &Path) -> FileTarget {
 }
 
 fn quarantine_of(path: &Path) -> Vec<Step> {
-    vec![Step::Quarantine { file: target(path) }]
+    vec![Step::Quarantine { file: target(path), part_of: None }]
 }
 
 /// What `undo` would plan for the deed.
@@ -232,12 +232,12 @@ fn race(home: &Path, path: &Path, other: &Path, round: usize, quiet: &Mutex<()>)
     std::fs::rename(path.with_extension("new"), path).unwrap();
     std::fs::write(other.with_extension("new"), &precious).unwrap();
     std::fs::rename(other.with_extension("new"), other).unwrap();
-    let Step::Quarantine { file } = plan.into_iter().next().unwrap() else { unreachable!() };
+    let Step::Quarantine { file, .. } = plan.into_iter().next().unwrap() else { unreachable!() };
     let file = FileTarget { path: device_path(path), ..file };
 
     drop(setting_up);
 
-    let outcome = apply(home, vec![Step::Quarantine { file }]);
+    let outcome = apply(home, vec![Step::Quarantine { file, part_of: None }]);
     let _looking = quiet.lock().unwrap();
     let left: Vec<String> = std::fs::read_dir(path.parent().unwrap())
         .unwrap()

@@ -196,7 +196,7 @@ fn a_plan_names_the_file_exactly_by_its_real_path() {
     let path = case.write("real/evil", "payload");
     std::os::unix::fs::symlink("real", case.dir.join("way")).unwrap();
     let steps = case.files(&[&case.dir.join("way/evil")]).unwrap();
-    let [Step::Quarantine { file }] = steps.as_slice() else { panic!("{steps:?}") };
+    let [Step::Quarantine { file, .. }] = steps.as_slice() else { panic!("{steps:?}") };
     assert_eq!(file.path, DevicePath::new(std::fs::canonicalize(&path).unwrap().as_os_str().as_bytes()));
     assert_eq!((file.size_bytes, &file.sha256), (7, &Sha256::of(b"payload")));
     assert_eq!((file.links, file.package.as_deref()), (1, None));
