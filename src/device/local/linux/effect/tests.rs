@@ -1,5 +1,7 @@
 //! Attacks first: what is swapped, reused, linked, full or killed in between loses nothing and removes nothing else.
 
+mod line;
+
 use super::place::{Place, identity, links, size};
 use super::*;
 use crate::device::local::linux::proc;
@@ -334,8 +336,12 @@ fn a_record_changed_after_approval_is_drift() {
 
 /// Runs this same test binary for one deed that ends at a fault point as `kill -9` would.
 fn die_at(point: &str, home: &Path, what: &str, path: &Path) {
+    die_in("deed_of_a_child", point, home, what, path);
+}
+
+fn die_in(test: &str, point: &str, home: &Path, what: &str, path: &Path) {
     let status = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "device::local::linux::effect::tests::deed_of_a_child", "--quiet"])
+        .args(["--exact", &format!("device::local::linux::effect::tests::{test}"), "--quiet"])
         .env("LR_TEST_FAULT", point)
         .env("LR_TEST_HOME", home)
         .env("LR_TEST_DEED", what)
