@@ -31,7 +31,7 @@ pub fn restore(order: Order, store: &Quarantine, job: &Job) -> Did {
         Ok(taken) => taken,
         Err(did) => return did,
     };
-    let Some(file) = kept.file.as_ref().filter(|f| wanted.is(f)) else {
+    let Some(file) = kept.file.as_ref().filter(|f| kept.what.is_none() && wanted.is(f)) else {
         return Did::Drift(format!("the undo record {undo_id} is not the one that was approved"));
     };
     let put = match reach(file, path) {

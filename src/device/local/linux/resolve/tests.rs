@@ -1,5 +1,7 @@
 //! What may not be put into a plan is refused, and what is put there is exact.
 
+mod lines;
+
 use super::*;
 use crate::device::local::linux::effect;
 use crate::device::local::linux::own::OwnThings;
@@ -36,7 +38,8 @@ fn case() -> Case {
 
 impl Case {
     fn steps(&self, wish: &Wish) -> Result<Vec<Step>> {
-        Resolver::new(&self.view, &self.accounts, &self.quarantine, &self.job).steps(wish)
+        let resolver = Resolver::new(&self.view, &self.accounts, &self.quarantine, &self.job);
+        Resolver { layout: Layout::below(&self.dir), ..resolver }.steps(wish)
     }
 
     fn files(&self, paths: &[&Path]) -> Result<Vec<Step>> {
@@ -47,12 +50,17 @@ impl Case {
         self.steps(&Wish::Remediate { kind: EntityKind::Process, ids: pids.iter().map(ToString::to_string).collect() })
     }
 
+    fn of(&self, kind: EntityKind, ids: &[&str]) -> Result<Vec<Step>> {
+        self.steps(&Wish::Remediate { kind, ids: ids.iter().map(|id| (*id).to_owned()).collect() })
+    }
+
     fn undo(&self, kind: EntityKind, id: &str) -> Result<Vec<Step>> {
         self.steps(&Wish::Undo { kind, ids: vec![id.into()] })
     }
 
     fn write(&self, name: &str, bytes: &str) -> PathBuf {
         let path = self.dir.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, bytes).unwrap();
         path
     }
@@ -247,7 +255,10 @@ fn undo_of_what_was_never_done_is_unknown() {
         assert_eq!(e.code, ErrorCode::NotFound, "{id}");
         assert!(e.hint.unwrap().contains("remediate list"));
     }
-    assert_eq!(case.undo(EntityKind::Service, "cron").unwrap_err().code, ErrorCode::Unsupported);
+    for kind in [EntityKind::Service, EntityKind::ScheduledTask, EntityKind::Startup] {
+        assert_eq!(case.undo(kind, "cron").unwrap_err().code, ErrorCode::NotFound);
+        assert_eq!(case.undo(kind, "u-0123456789abcdef").unwrap_err().code, ErrorCode::NotFound);
+    }
 }
 
 #[test]

@@ -120,7 +120,8 @@ impl Resolver<'_> {
         }
         let path = path_of(id)?;
         let real = self.view.open_parent(&path).ok().and_then(|(dir, name)| real_name(&dir, &name));
-        let is_it = |kept: &Kept| kept.path().is_some_and(|p| *p == path || Some(p) == real.as_ref());
+        let is_path = |kept: &Kept| kept.path().is_some_and(|p| *p == path || Some(p) == real.as_ref());
+        let is_it = |kept: &Kept| kept.what.is_none() && is_path(kept);
         self.newest(id, &is_it)
     }
 

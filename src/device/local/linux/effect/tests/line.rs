@@ -275,18 +275,15 @@ fn a_file_made_immutable_after_the_plan_stays() {
 }
 
 /// Runs until the rounds or the time are over, against a thread that swaps the file for a link to a precious one and
-/// back as fast as it can.
-fn swapped_for_a_link(act: &dyn Fn(&Path, &Path, &mut Step), plan: &dyn Fn(&Path) -> Step) {
+/// back as fast as it can. Where it was done, `left` is what the file has become.
+fn swapped_for_a_link(plan: &dyn Fn(&Path) -> Step, left: Option<&str>) {
     const ROUNDS: usize = 10_000;
     const AT_MOST: Duration = Duration::from_secs(10);
-    let (home, dir) = (Scratch::new(), Scratch::new());
+    let dir = Scratch::new();
     let (path, link, precious) = (dir.join("crontab"), dir.join("link"), dir.join("precious"));
     std::fs::write(&precious, CRONTAB).unwrap();
-    std::os::unix::fs::symlink("precious", &link).unwrap();
-    let stop = AtomicBool::new(false);
-    let quiet = Mutex::new(());
+    let (stop, quiet) = (AtomicBool::new(false), Mutex::new(()));
     let began = Instant::now();
-    let mut rounds = 0;
     std::thread::scope(|threads| {
         threads.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
@@ -296,57 +293,46 @@ fn swapped_for_a_link(act: &dyn Fn(&Path, &Path, &mut Step), plan: &dyn Fn(&Path
             }
         });
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            while rounds < ROUNDS && began.elapsed() < AT_MOST {
+            for round in 0..ROUNDS {
+                if began.elapsed() > AT_MOST {
+                    break;
+                }
                 let setting_up = quiet.lock().unwrap();
-                if std::fs::symlink_metadata(&path).map_or(true, |m| m.is_symlink()) {
-                    let _ = std::fs::rename(&link, dir.join("old"));
-                    let _ = std::fs::remove_file(&path);
-                    let _ = std::fs::remove_file(dir.join("old"));
-                    std::os::unix::fs::symlink("precious", &link).unwrap();
+                for entry in std::fs::read_dir(&*dir).unwrap().map(|e| e.unwrap().path()).filter(|p| *p != precious) {
+                    std::fs::remove_file(entry).unwrap();
                 }
                 std::fs::write(&path, CRONTAB).unwrap();
-                let mut step = plan(&path);
+                std::os::unix::fs::symlink("precious", &link).unwrap();
+                let step = plan(&path);
                 drop(setting_up);
-                act(&home, &path, &mut step);
+
+                let home = Scratch::new();
+                let outcome = apply(&home, vec![step]);
+
                 let _looking = quiet.lock().unwrap();
-                assert_eq!(std::fs::read_to_string(&precious).unwrap(), CRONTAB, "round {rounds}");
-                assert!(!std::fs::symlink_metadata(&precious).unwrap().is_symlink());
-                rounds += 1;
+                let is_file = std::fs::symlink_metadata(&precious).unwrap().is_file();
+                assert!(is_file && std::fs::read_to_string(&precious).unwrap() == CRONTAB, "round {round}");
+                let files =
+                    [&path, &link].into_iter().filter(|p| std::fs::symlink_metadata(p).is_ok_and(|m| m.is_file()));
+                let text = files.map(|p| std::fs::read_to_string(p).unwrap()).next();
+                match &outcome.end {
+                    End::Done => assert_eq!(text.as_deref(), left, "round {round}"),
+                    End::Drift { .. } => assert!(text.is_some(), "round {round}: {outcome:?}"),
+                    other => panic!("round {round}: {other:?}"),
+                }
             }
         }));
         stop.store(true, Ordering::Relaxed);
         result.unwrap();
     });
-    assert!(rounds > 0);
-}
-
-/// One deed of the race; it is done, or it is drift.
-fn done_or_drift(home: &Path, step: &Step) -> bool {
-    let outcome = apply(home, vec![step.clone()]);
-    match &outcome.end {
-        End::Done => true,
-        End::Drift { .. } => false,
-        other => panic!("{other:?}"),
-    }
 }
 
 #[test]
 fn ten_thousand_swaps_for_a_link_never_cut_what_it_leads_to() {
-    let act = |home: &Path, path: &Path, step: &mut Step| {
-        if done_or_drift(home, step) {
-            let left = [path.to_owned(), path.with_file_name("link")]
-                .into_iter()
-                .filter(|p| std::fs::symlink_metadata(p).is_ok_and(|m| m.is_file()));
-            assert!(left.filter_map(|p| std::fs::read_to_string(p).ok()).any(|text| text == without(3)));
-        }
-    };
-    swapped_for_a_link(&act, &|path| cut_of(path, 3));
+    swapped_for_a_link(&|path| cut_of(path, 3), Some(&without(3)));
 }
 
 #[test]
 fn ten_thousand_swaps_for_a_link_never_take_what_it_leads_to() {
-    let act = |home: &Path, _: &Path, step: &mut Step| {
-        done_or_drift(home, step);
-    };
-    swapped_for_a_link(&act, &|path| quarantine_of(path).remove(0));
+    swapped_for_a_link(&|path| quarantine_of(path).remove(0), None);
 }
