@@ -48,9 +48,7 @@ fn system(wish: &Wish) -> Result<()> {
 /// The error for a query that the device does not answer.
 pub fn no_query(query: &Query, device: &str) -> Error {
     let (command, hint) = match query {
-        Query::Services(_) => {
-            ("services", "`processes` shows what runs; unit files lie in /etc/systemd and /usr/lib/systemd")
-        }
+        Query::Services(_) => ("services", "this system is not supported yet"),
         Query::Drivers(_) => ("drivers", "`dir /sys/module` shows the modules that are loaded"),
         Query::Tasks(_) => ("scheduledtasks", "`dir /etc/cron.d` and `dir /var/spool/cron` show cron's files"),
         Query::Startup(_) => ("startupfolders", "`findfile *.desktop` finds autostart entries"),

@@ -112,6 +112,15 @@ impl<'a> Sources<'a> {
     /// At most `limit` bytes of a regular file; `None` where there is none or it cannot be read. Fails only when the
     /// job is to stop.
     pub fn read(&self, path: &DevicePath, limit: u64) -> Result<Option<Source>> {
+        let source = self.head(path, limit)?;
+        if source.as_ref().is_some_and(|s| s.cut) {
+            self.gaps().cut.add(path);
+        }
+        Ok(source)
+    }
+
+    /// As [`Sources::read`], where the first bytes are all that is wanted.
+    pub fn head(&self, path: &DevicePath, limit: u64) -> Result<Option<Source>> {
         self.job.check()?;
         if self.view.identity(path).is_none() {
             return Ok(None);
@@ -131,7 +140,6 @@ impl<'a> Sources<'a> {
         let cut = u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit;
         if cut {
             bytes.pop();
-            self.gaps().cut.add(path);
         }
         Ok(Some(Source { path: path.clone(), real_path: opened.real_path, facts: opened.facts, bytes, cut }))
     }
