@@ -6,6 +6,7 @@
 mod layout;
 mod lines;
 mod protected;
+mod service;
 mod startup;
 mod task;
 mod undo;
@@ -13,6 +14,7 @@ mod undo;
 use super::effect::{Place, Quarantine};
 use super::facts::Facts;
 use super::proc::{self, Clock, Entry, Proc};
+use super::systemd_bus::SystemdBus;
 use super::users::Accounts;
 use super::view::{How, Opened, View};
 use super::{fileinfo, hash, package};
@@ -71,6 +73,8 @@ pub struct Resolver<'a> {
     view: &'a View,
     accounts: &'a Accounts,
     quarantine: &'a Quarantine,
+    /// Where the system's manager of services answers, where it runs.
+    bus: Option<&'a SystemdBus>,
     layout: Layout,
     job: &'a Job,
 }
@@ -90,8 +94,14 @@ enum Image {
 }
 
 impl<'a> Resolver<'a> {
-    pub fn new(view: &'a View, accounts: &'a Accounts, quarantine: &'a Quarantine, job: &'a Job) -> Self {
-        Resolver { view, accounts, quarantine, layout: Layout::default(), job }
+    pub fn new(
+        view: &'a View,
+        accounts: &'a Accounts,
+        quarantine: &'a Quarantine,
+        bus: Option<&'a SystemdBus>,
+        job: &'a Job,
+    ) -> Self {
+        Resolver { view, accounts, quarantine, bus, layout: Layout::default(), job }
     }
 
     pub fn steps(&self, wish: &Wish) -> Result<Vec<Step>> {
@@ -106,6 +116,7 @@ impl<'a> Resolver<'a> {
             Wish::Remediate { kind: EntityKind::Process, ids } => self.stop_processes(ids),
             Wish::Remediate { kind: EntityKind::ScheduledTask, ids } => self.remove_tasks(ids),
             Wish::Remediate { kind: EntityKind::Startup, ids } => self.remove_startup_items(ids),
+            Wish::Remediate { kind: EntityKind::Service, ids } => self.stop_services(ids),
             Wish::Undo { kind, ids } => self.undo(*kind, ids),
             other => Err(Error::new(ErrorCode::Unsupported, format!("local has no `{}`", other.kind()))),
         }

@@ -231,6 +231,8 @@ impl Quarantine {
             let Ok((folder, mut kept)) = self.take(&id) else { continue };
             if is_unsettled {
                 super::line::tidy(&kept);
+            } else if kept.what == Some(What::Mask) {
+                super::link::tidy(&kept);
             }
             match standing {
                 Standing::NotDone => folder.discard(),

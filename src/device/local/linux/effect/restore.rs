@@ -67,7 +67,7 @@ pub(super) fn take(store: &Quarantine, id: &crate::model::UndoId) -> Result<(Fol
 }
 
 /// The place, if its directory is still the one that the file lay in.
-fn reach(file: &KeptFile, path: &DevicePath) -> Result<Place, Did> {
+pub(super) fn reach(file: &KeptFile, path: &DevicePath) -> Result<Place, Did> {
     let gone = |what: &str| {
         Did::Failed(
             Error::new(ErrorCode::NotFound, format!("the directory {} {what}", path.parent()))
@@ -177,7 +177,7 @@ fn exists(kept: &Kept) -> Error {
         .hint("move or remediate what is there first")
 }
 
-fn unplaced(path: &DevicePath, e: Errno) -> Error {
+pub(super) fn unplaced(path: &DevicePath, e: Errno) -> Error {
     match e {
         Errno::EXIST => Error::new(ErrorCode::Exists, format!("{path} exists; nothing is replaced"))
             .hint("move or remediate what is there first"),

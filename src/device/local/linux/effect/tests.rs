@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 fn apply(home: &Path, steps: Vec<Step>) -> Outcome {
     let device = DeviceId::new("local");
     let orders = approved_for_test(&device, steps).orders(&device).unwrap();
-    carry_out(orders, &Quarantine::new(home), &Job::default())
+    carry_out(orders, &Quarantine::new(home), None, &Job::default())
 }
 
 fn device_path(path: &Path) -> DevicePath {

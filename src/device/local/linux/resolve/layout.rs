@@ -1,7 +1,9 @@
 //! Where scheduled tasks, start-up items and units lie: what may be named as one.
 //!
-//! Invariant: paths only; nothing is opened.
+//! Invariant: nothing is looked at, paths alone tell.
 
+use crate::device::local::linux::view::View;
+use crate::error::Result;
 use crate::model::DevicePath;
 
 /// Files of crontab lines (`man 5 crontab`, `man 5 anacrontab`).
@@ -116,6 +118,19 @@ impl Layout {
     /// A path of the system, below the root.
     pub fn path(&self, path: &str) -> DevicePath {
         DevicePath::new([&self.root, path.as_bytes()].concat())
+    }
+
+    /// A path as a view of the root names it.
+    pub fn path_of(&self, path: &DevicePath) -> DevicePath {
+        DevicePath::new([&self.root, path.as_bytes()].concat())
+    }
+
+    /// A view of the root; `None` where it is the whole host.
+    pub fn below_root(&self, view: &View) -> Result<Option<View>> {
+        match self.root.is_empty() {
+            true => Ok(None),
+            false => view.below(&DevicePath::new(self.root.clone())).map(Some),
+        }
     }
 
     pub fn task_file(&self, path: &DevicePath) -> Option<TaskFile> {

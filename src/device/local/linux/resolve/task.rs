@@ -14,8 +14,14 @@ const JOBS: usize = 100_000;
 
 impl Resolver<'_> {
     pub(super) fn remove_tasks(&self, ids: &[String]) -> Result<Vec<Step>> {
-        let named = ids.iter().map(|id| self.task(id)).collect::<Result<Vec<_>>>()?;
-        self.cut_or_quarantine(EntityKind::ScheduledTask, named, &|one, target| self.is_task(one, target))
+        let (timers, files): (Vec<&String>, Vec<&String>) = ids.iter().partition(|id| is_timer(id));
+        let named = files.into_iter().map(|id| self.task(id)).collect::<Result<Vec<_>>>()?;
+        let mut steps =
+            self.cut_or_quarantine(EntityKind::ScheduledTask, named, &|one, target| self.is_task(one, target))?;
+        if !timers.is_empty() {
+            steps.extend(self.stop_units(EntityKind::ScheduledTask, &timers)?);
+        }
+        Ok(steps)
     }
 
     fn task(&self, id: &str) -> Result<Named> {
@@ -68,6 +74,10 @@ impl Resolver<'_> {
                 .hint("name the job by its path")),
         }
     }
+}
+
+fn is_timer(id: &str) -> bool {
+    id.ends_with(".timer") && !id.contains('/') && !id.starts_with("u-")
 }
 
 /// Decimal digits and nothing else.

@@ -20,6 +20,7 @@ struct Case {
     view: View,
     accounts: Accounts,
     quarantine: Quarantine,
+    bus: Option<SystemdBus>,
     job: Job,
 }
 
@@ -30,6 +31,7 @@ fn case() -> Case {
         view: View::host(own).unwrap(),
         accounts: Users::host().accounts(),
         quarantine: Quarantine::new(&home),
+        bus: None,
         home,
         dir,
         job: Job::default(),
@@ -38,7 +40,7 @@ fn case() -> Case {
 
 impl Case {
     fn steps(&self, wish: &Wish) -> Result<Vec<Step>> {
-        let resolver = Resolver::new(&self.view, &self.accounts, &self.quarantine, &self.job);
+        let resolver = Resolver::new(&self.view, &self.accounts, &self.quarantine, self.bus.as_ref(), &self.job);
         Resolver { layout: Layout::below(&self.dir), ..resolver }.steps(wish)
     }
 
@@ -68,7 +70,7 @@ impl Case {
     fn apply(&self, steps: Vec<Step>) -> Outcome {
         let device = DeviceId::new("local");
         let orders = approved_for_test(&device, steps).orders(&device).unwrap();
-        effect::carry_out(orders, &self.quarantine, &self.job)
+        effect::carry_out(orders, &self.quarantine, self.bus.as_ref(), &self.job)
     }
 
     fn refused(&self, path: &Path) -> ErrorCode {

@@ -9,7 +9,7 @@ use super::{Resolver, path_of, pid_of};
 use crate::device::local::linux::effect::{Kept, KeptLine, Place, Standing, What, undo_id};
 use crate::device::local::linux::lines;
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{DevicePath, EntityKind, LineTarget, Step};
+use crate::model::{DevicePath, EntityKind, FileIdentity, LineTarget, Step};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
@@ -34,14 +34,59 @@ impl Resolver<'_> {
             deeds.sort_by(|a, b| (b.begun, &b.undo_id).cmp(&(a.begun, &a.undo_id)));
         }
         let mut texts = HashMap::new();
-        deeds.into_iter().map(|kept| self.undone(kept, &mut texts)).collect()
+        let (mut steps, mut starts) = (Vec::new(), Vec::new());
+        let of_units = deeds.iter().any(|kept| matches!(kept.what, Some(What::Service { .. } | What::Mask)));
+        let of_services = kind == EntityKind::Service || of_units;
+        for kept in deeds {
+            match &kept.what {
+                Some(What::Service { unit, was }) => {
+                    if self.bus.is_none() {
+                        self.job.warn(format!("{unit} is not started: systemd does not run here"));
+                    } else if matches!(was.as_str(), "active" | "activating" | "reloading") {
+                        starts.push(Step::StartService { undo_id: kept.undo_id.clone(), unit: unit.clone() });
+                    } else if ids.iter().any(|id| id == kept.undo_id.as_str()) {
+                        return Err(Error::new(
+                            ErrorCode::Unsupported,
+                            format!("{unit} was {was} before, so it is not started"),
+                        )
+                        .hint("name the service to bring back what was taken of it"));
+                    }
+                }
+                _ => steps.push(self.undone(kept, &mut texts)?),
+            }
+        }
+        if of_services && self.bus.is_some() && !steps.is_empty() {
+            steps.push(Step::ReloadServices);
+        }
+        steps.extend(starts);
+        match steps.is_empty() {
+            true => Err(Error::new(ErrorCode::NotFound, "nothing is left to bring back")
+                .hint("`remediate list` shows what can be undone")),
+            false => Ok(steps),
+        }
     }
 
     fn undone(&self, kept: Kept, texts: &mut HashMap<DevicePath, Text>) -> Result<Step> {
         match kept.what.clone() {
             Some(What::Line(line)) => self.put_back(kept, &line, texts),
+            Some(What::Link { target }) => self.link_back(kept, target),
+            Some(What::Mask) => Self::unmasked(kept),
             _ => self.restored(kept),
         }
+    }
+
+    fn link_back(&self, kept: Kept, target: DevicePath) -> Result<Step> {
+        let Some((path, file)) = kept.file.and_then(|f| Some((f.path.clone()?, f))) else {
+            return Err(unknown(kept.undo_id.as_str()));
+        };
+        self.free_place(&path, file.directory)?;
+        let (uid, gid) = (file.metadata.uid, file.metadata.gid);
+        Ok(Step::RestoreLink { undo_id: kept.undo_id, path, target, uid, gid })
+    }
+
+    fn unmasked(kept: Kept) -> Result<Step> {
+        let path = kept.path().cloned().ok_or_else(|| unknown(kept.undo_id.as_str()))?;
+        Ok(Step::Unmask { undo_id: kept.undo_id, path })
     }
 
     /// A cut line goes into the file as it is now. `E_EXISTS` where it is there again.
@@ -87,20 +132,7 @@ impl Resolver<'_> {
             return Err(Error::new(ErrorCode::Unsupported, format!("what {} keeps never had a name", kept.undo_id))
                 .hint("its content stays in the quarantine"));
         };
-        // Refuses a place among the guard's own things.
-        self.view.open_parent(&path).map_err(|e| match e.code {
-            ErrorCode::NotFound => Error::new(ErrorCode::NotFound, format!("the directory {} is gone", path.parent()))
-                .hint("the content stays in the quarantine"),
-            _ => e,
-        })?;
-        let place = Place::reach(&path).map_err(|e| Error::io(&path, e.into()))?;
-        if file.directory.is_some_and(|d| place.directory() != Ok(d)) {
-            let message = format!("the directory {} is not the one that the file lay in", path.parent());
-            return Err(Error::new(ErrorCode::NotFound, message).hint("the content stays in the quarantine"));
-        }
-        if place.look().is_ok() {
-            return Err(exists(&path));
-        }
+        self.free_place(&path, file.directory)?;
         let m = file.metadata;
         Ok(Step::Restore {
             undo_id: kept.undo_id,
@@ -111,6 +143,25 @@ impl Resolver<'_> {
             uid: m.uid,
             gid: m.gid,
         })
+    }
+
+    /// A place that nothing lies in, in the directory that it was.
+    fn free_place(&self, path: &DevicePath, directory: Option<FileIdentity>) -> Result<()> {
+        // Refuses a place among the guard's own things.
+        self.view.open_parent(path).map_err(|e| match e.code {
+            ErrorCode::NotFound => Error::new(ErrorCode::NotFound, format!("the directory {} is gone", path.parent()))
+                .hint("the content stays in the quarantine"),
+            _ => e,
+        })?;
+        let place = Place::reach(path).map_err(|e| Error::io(path, e.into()))?;
+        if directory.is_some_and(|d| place.directory() != Ok(d)) {
+            let message = format!("the directory {} is not the one that the file lay in", path.parent());
+            return Err(Error::new(ErrorCode::NotFound, message).hint("the content stays in the quarantine"));
+        }
+        if place.look().is_ok() {
+            return Err(exists(path));
+        }
+        Ok(())
     }
 
     /// The deed that `undo file` means: by its undo id, or the newest that took this path.

@@ -4,6 +4,7 @@
 
 use super::swap::{self, Lies};
 use super::{Kept, KeptFile, Phase, What, is_held};
+use crate::device::local::linux::effect::link::{NULL, leads_to};
 use crate::device::local::linux::effect::place::{Place, identity};
 use crate::device::local::linux::effect::stop;
 use crate::device::local::linux::lines;
@@ -159,6 +160,7 @@ pub(super) fn standing(kept: &Kept, folder: &Path) -> Standing {
     let has_image = kept.file.is_some();
     match (kept.phase, &kept.what) {
         (Phase::Restored, _) => Standing::undone(kept),
+        (Phase::Removed, Some(What::Mask)) if !kept.path().is_some_and(is_mask) => Standing::Unmasked,
         (Phase::Removed | Phase::Stopped, _) => Standing::done(kept),
         (Phase::Begun | Phase::Kept | Phase::Restoring, _) if is_held(folder) => Standing::InProgress,
         (Phase::Begun, Some(_)) => Standing::NotDone,
@@ -186,8 +188,7 @@ pub(super) fn standing(kept: &Kept, folder: &Path) -> Standing {
 
 /// Whether a symlink to `/dev/null` lies there.
 pub fn is_mask(path: &DevicePath) -> bool {
-    let target = Place::reach(path).and_then(|p| rustix::fs::readlinkat(&p.dir, p.name.as_slice(), Vec::new()));
-    target.is_ok_and(|t| t.as_bytes() == b"/dev/null")
+    Place::reach(path).is_ok_and(|place| leads_to(&place, &DevicePath::new(NULL)))
 }
 
 /// Between two records the process itself tells whether it was stopped.
