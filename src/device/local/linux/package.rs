@@ -2,6 +2,8 @@
 //!
 //! Invariant: nothing of a package is run or unpacked; its lists are read as hostile text, one at a time.
 
+pub mod index;
+
 use super::view::{How, View, open_at};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{DevicePath, Job, PackageOwner};
