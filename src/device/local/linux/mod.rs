@@ -28,6 +28,7 @@ pub mod proc;
 pub mod processes;
 mod resolve;
 mod rights;
+pub mod rpm;
 pub mod secret;
 mod sign_ins;
 mod sockets;
