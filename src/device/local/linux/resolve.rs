@@ -132,7 +132,7 @@ impl<'a> Resolver<'a> {
         }
         self.job.expect(Unit::Bytes, opened.facts.size);
         let digests = hash::digest(&opened.file, false, self.job)?;
-        let owner = package::owner(self.view, &link.real_path, &digests.md5, self.job)?;
+        let owner = package::owner(self.view, &link.real_path, &digests, self.job)?;
         let facts = opened.facts;
         Ok(FileTarget {
             path: link.real_path,
