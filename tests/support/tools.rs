@@ -12,6 +12,13 @@ pub fn have(program: &str) -> bool {
     found || missing(&format!("the program {program}"))
 }
 
+/// Whether Debian's Python has the module, with the same consequence.
+#[must_use]
+pub fn python(module: &str) -> bool {
+    let place = std::path::Path::new("/usr/lib/python3/dist-packages").join(format!("{module}.py"));
+    place.is_file() || missing(&format!("the Debian package python3-{module}"))
+}
+
 /// Whether this runs as root, with the same consequence.
 #[must_use]
 pub fn root() -> bool {
@@ -27,6 +34,17 @@ pub fn data(inside: &str) -> Option<PathBuf> {
         println!("{}: ignored, there is no {}", test(), path.display());
         return None;
     }
+    Some(path)
+}
+
+/// What `tests/corpora.sh` fetched into `$LIVE_RESPONSE_TEST_CORPORA`.
+#[must_use]
+pub fn corpus(inside: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("LIVE_RESPONSE_TEST_CORPORA").map(|folder| PathBuf::from(folder).join(inside));
+    let Some(path) = path.filter(|p| p.exists()) else {
+        missing(&format!("{inside} from tests/corpora.sh, in $LIVE_RESPONSE_TEST_CORPORA"));
+        return None;
+    };
     Some(path)
 }
 

@@ -4,12 +4,14 @@
 
 use super::effect::{self, Quarantine};
 use super::own::OwnThings;
+use super::systemd_bus::SystemdBus;
 use super::users::{Accounts, Users};
 use super::view::{Names, View};
 use super::work_folder::WorkFolder;
-use super::{arrival, connections, dir, enter, fetch, fileinfo, find, hash, processes, resolve};
+use super::{arrival, connections, dir, enter, fetch, fileinfo, find, hash, persistence, processes, resolve, services};
 use crate::config::Config;
 use crate::device::local::support;
+use crate::device::local::windows_root::registry;
 use crate::error::Result;
 use crate::guard::Order;
 use crate::model::{Answer, FileFacts, FileQuery, Job, Outcome, Query, Step, Supply, Wish};
@@ -65,9 +67,13 @@ impl Host {
             }
             Query::Connections(q) => Answer::Connections(connections::list(&q, &self.users, job)?),
             Query::Remediated(q) => Answer::Remediated(self.settings.quarantine.rows(&q, job)?),
-            Query::Enter(_) | Query::Dir(_) | Query::Find(_) | Query::FileInfo(_) => {
-                files(&self.view()?, &self.users, query, job)?
-            }
+            Query::Services(_) => Answer::Services(services::list(&self.view()?, SystemdBus::host().as_ref(), job)?),
+            Query::Enter(_)
+            | Query::Dir(_)
+            | Query::Find(_)
+            | Query::FileInfo(_)
+            | Query::Persistence(_)
+            | Query::Registry(_) => files(&self.view()?, &self.users, query, job)?,
             other => return Err(support::no_query(&other, "local")),
         })
     }
@@ -77,11 +83,14 @@ impl Host {
     }
 
     pub fn resolve(&self, wish: &Wish, job: &Job) -> Result<Vec<Step>> {
-        resolve::Resolver::new(&self.view()?, &self.users.accounts(), &self.settings, job).steps(wish)
+        let (view, accounts, bus) = (self.view()?, self.users.accounts(), SystemdBus::host());
+        resolve::Resolver::new(&view, &accounts, &self.settings, bus.as_ref(), job).steps(wish)
     }
 
     pub fn apply(&self, orders: impl Iterator<Item = Order>, supply: &dyn Supply, job: &Job) -> Outcome {
-        let ground = effect::Ground { store: &self.settings.quarantine, supply, spill: &self.spill };
+        let bus = SystemdBus::host();
+        let store = &self.settings.quarantine;
+        let ground = effect::Ground { store, bus: bus.as_ref(), supply, spill: &self.spill };
         effect::carry_out(orders, &ground, job)
     }
 
@@ -97,6 +106,9 @@ pub(super) fn files(view: &View, users: &Users, query: Query, job: &Job) -> Resu
         Query::Dir(q) => Answer::Dir(dir::list(view, &q, &users.accounts(), job)?),
         Query::Find(q) => Answer::Find(find::find(view, &q, &users.accounts(), job)?),
         Query::FileInfo(q) => Answer::FileInfo(Box::new(fileinfo::read(view, &q, &users.accounts(), job)?)),
+        Query::Registry(q) => Answer::Registry(registry::read(view, &q, job)?),
+        Query::Services(_) => Answer::Services(services::list(view, None, job)?),
+        Query::Persistence(q) => Answer::Persistence(persistence::list(view, &q, job)?),
         other => return Err(support::no_query(&other, "image")),
     })
 }

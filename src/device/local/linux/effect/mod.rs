@@ -1,10 +1,12 @@
-//! What changes this host: quarantine, restore, stop.
+//! What changes this host: files, lines and links that go and come back, processes and services that are stopped.
 //!
 //! Invariant: nothing here runs without an [`Order`], taken by value, and every order is checked again against the
 //! entity on the opened handle. An entity that is not the approved one is left as it is and reported as drift.
 #![allow(clippy::disallowed_methods)]
 
 mod bytes;
+mod line;
+mod link;
 mod place;
 mod put;
 mod quarantine;
@@ -12,11 +14,13 @@ mod record;
 mod restore;
 #[cfg(feature = "run")]
 mod run;
+mod service;
 mod stop;
 
 pub use place::Place;
-pub use record::{Kept, KeptFile, KeptProcess, Quarantine, Standing, undo_id};
+pub use record::{Kept, KeptFile, KeptLine, KeptProcess, Quarantine, Standing, What, undo_id};
 
+use super::systemd_bus::SystemdBus;
 use crate::error::{Error, ErrorCode};
 use crate::guard::Order;
 use crate::model::{End, Job, Outcome, ProcessTarget, Remediated, Step, Supply, Unit, Verified};
@@ -46,6 +50,8 @@ enum Did {
 /// What effects need of this host beside their orders.
 pub struct Ground<'a> {
     pub store: &'a Quarantine,
+    /// Where the system's manager of services answers, where it runs.
+    pub bus: Option<&'a SystemdBus>,
     /// Where the bytes of library files come from.
     pub supply: &'a dyn Supply,
     /// A folder of our own for what is too big for memory.
@@ -68,7 +74,7 @@ pub fn carry_out(orders: impl Iterator<Item = Order>, ground: &Ground<'_>, job: 
     let count = orders.size_hint().1.unwrap_or(0);
     job.expect(Unit::Steps, u64::try_from(count).unwrap_or(0));
     ground.store.sweep();
-    let mut stopped = None;
+    let mut before = Before::default();
     for (index, order) in orders.enumerate() {
         let process = match order.step() {
             Step::Stop { process, .. } => Some(process.clone()),
@@ -76,9 +82,9 @@ pub fn carry_out(orders: impl Iterator<Item = Order>, ground: &Ground<'_>, job: 
         };
         let did = match job.check() {
             Err(e) => Did::Failed(e),
-            Ok(()) => carry_out_one(order, stopped.as_ref(), ground, job),
+            Ok(()) => carry_out_one(order, &mut before, ground, job),
         };
-        stopped = process;
+        before.stopped = process;
         match did {
             Did::Done { row, verified } => {
                 outcome.rows.push(*row);
@@ -104,13 +110,29 @@ pub fn carry_out(orders: impl Iterator<Item = Order>, ground: &Ground<'_>, job: 
     outcome
 }
 
-/// `stopped`: the process that the step before has stopped.
-fn carry_out_one(order: Order, stopped: Option<&ProcessTarget>, ground: &Ground<'_>, job: &Job) -> Did {
-    let store = ground.store;
+/// What steps before have done that later ones build on.
+#[derive(Default)]
+struct Before {
+    /// The process that the step before has stopped.
+    stopped: Option<ProcessTarget>,
+    replaced: line::Replaced,
+}
+
+fn carry_out_one(order: Order, before: &mut Before, ground: &Ground<'_>, job: &Job) -> Did {
+    let (store, bus) = (ground.store, ground.bus);
     match order.step() {
-        Step::Quarantine { .. } => quarantine::quarantine(order, stopped, store, job),
+        Step::Quarantine { .. } => quarantine::quarantine(order, before.stopped.as_ref(), store, job),
         Step::Restore { .. } => restore::restore(order, store, job),
         Step::Stop { .. } => stop::stop(order, store, job),
+        Step::CutLine { .. } => line::cut(order, &mut before.replaced, store),
+        Step::PutLine { .. } => line::put(order, &mut before.replaced, store),
+        Step::StopService { .. } => service::stop(order, bus, store, job),
+        Step::StartService { .. } => service::start(order, bus, store, job),
+        Step::RemoveLink { .. } => link::remove(order, store),
+        Step::RestoreLink { .. } => link::restore(order, store),
+        Step::Mask { .. } => link::mask(order, store),
+        Step::Unmask { .. } => link::unmask(order, store),
+        Step::ReloadServices => service::reload(order, bus, job),
         #[cfg(feature = "run")]
         Step::Run { .. } => run::run(order, ground.supply, ground.spill, job),
         #[cfg(not(feature = "run"))]

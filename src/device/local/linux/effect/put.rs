@@ -5,7 +5,6 @@
 
 use super::bytes;
 use super::place::{Place, identity};
-use super::restore::{draft, name};
 use super::{Did, fault};
 use crate::device::local::linux::work_folder;
 use crate::error::{Error, ErrorCode, Result};
@@ -88,20 +87,18 @@ fn write(item: &LibraryItem, place: &Place, supply: &dyn Supply, job: &Job) -> R
         Errno::EXIST => exists(&place.path),
         e => Did::Failed(Error::io(&place.path, e.into())),
     };
-    let (mut file, temporary) = draft(place, &odd).map_err(unplaced)?;
-    let written = fill(&mut file, &mut source, item, job).and_then(|()| {
+    let mut draft = place.draft(&odd).map_err(unplaced)?;
+    let written = fill(&mut draft.file, &mut source, item, job).and_then(|()| {
         fault("filled");
-        name(&file, temporary.as_ref(), place).map_err(unplaced)
+        draft.name(place).map_err(unplaced)
     });
     if let Err(did) = written {
-        if let Some(temporary) = temporary {
-            let _ = temporary.unlink();
-        }
+        draft.discard();
         return Err(did);
     }
     fault("named");
     let _ = place.sync();
-    rustix::fs::fstat(&file).map(|stat| identity(&stat)).map_err(unplaced)
+    rustix::fs::fstat(&draft.file).map(|stat| identity(&stat)).map_err(unplaced)
 }
 
 fn fill(file: &mut File, source: &mut File, item: &LibraryItem, job: &Job) -> Result<(), Did> {

@@ -66,7 +66,7 @@ impl Resolver<'_> {
                 return Err(Error::new(ErrorCode::Exists, format!("{path} exists"))
                     .hint("with overwrite it goes into quarantine first"));
             }
-            Ok(_) => steps.push(Step::Quarantine { file: self.file(&path, &Protected::find())? }),
+            Ok(_) => steps.push(Step::Quarantine { file: self.file(&path, &Protected::find())?, part_of: None }),
         }
         steps.push(Step::Put { item: item.clone(), path, keep });
         Ok(steps)

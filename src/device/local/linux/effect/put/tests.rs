@@ -34,7 +34,7 @@ fn step(path: &Path) -> Step {
 fn apply(home: &Path, step: Step, supply: &dyn Supply) -> Outcome {
     let device = DeviceId::new("local");
     let orders = approved_for_test(&device, vec![step]).orders(&device).unwrap();
-    carry_out(orders, &Ground { store: &Quarantine::new(home), supply, spill: home }, &Job::default())
+    carry_out(orders, &Ground { store: &Quarantine::new(home), bus: None, supply, spill: home }, &Job::default())
 }
 
 fn real(dir: &Scratch) -> std::path::PathBuf {
