@@ -162,7 +162,6 @@ fn failed_unsupported_running_and_followed() {
         let name = tool.spec().name;
         let (_, example) = tool.spec().examples.last().expect("an example");
         let unsupported = [
-            "services",
             "drivers",
             "scheduledtasks",
             "startupfolders",
