@@ -6,7 +6,6 @@ use crate::error::{ErrorCode, Result};
 use crate::model::Job;
 use crate::tools;
 use proptest::prelude::*;
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -36,10 +35,7 @@ fn dump(hive: &Hive) -> Vec<String> {
 }
 
 fn data(name: &str) -> Option<Vec<u8>> {
-    let packed = std::fs::read(tools::data(&format!("hives/{name}.xz"))?).unwrap();
-    let mut bytes = Vec::new();
-    lzma_rust2::XzReader::new(packed.as_slice(), true).read_to_end(&mut bytes).unwrap();
-    Some(bytes)
+    tools::unpacked(&format!("hives/{name}.xz"))
 }
 
 /// What Debian's hivex reads of a hive, in the same words.
