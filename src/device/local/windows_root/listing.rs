@@ -117,7 +117,7 @@ impl Found<'_> {
                 kind: None,
                 data: None,
                 modified: subkey.modified,
-                subkeys: Some(self.hive().subkeys(&subkey, job)?.count() as u64),
+                subkeys: Some(u64::from(subkey.subkeys)),
                 from_log: before.lacks_key(subkey.name.as_str()),
             });
         }
