@@ -6,16 +6,22 @@
 mod hives;
 mod keypath;
 mod listing;
+mod lnk;
+mod machine;
+mod persistence;
 mod profiles;
 pub mod registry;
-#[cfg(test)]
-pub mod tests;
+mod services;
+mod startup;
+mod task;
+mod tasks;
 
 pub use profiles::Profile;
 
 use super::linux::view::{How, View};
 use super::registry::same;
-use crate::model::DevicePath;
+use crate::error::Result;
+use crate::model::{Answer, DevicePath, Job, Query};
 use rustix::fs::RawDir;
 use std::mem::MaybeUninit;
 
@@ -50,6 +56,24 @@ impl<'v> WindowsRoot<'v> {
     pub fn find_system(&self, parts: &[&str]) -> Option<DevicePath> {
         below(self.view, &self.system, parts)
     }
+}
+
+/// What a Windows volume at the view's root tells of how it starts; `None` where the view is none, or for another
+/// query.
+pub fn answer(view: &View, query: &Query, job: &Job) -> Result<Option<Answer>> {
+    use Query::{Drivers, Persistence, Services, Startup, Tasks};
+    if !matches!(query, Drivers(_) | Persistence(_) | Services(_) | Startup(_) | Tasks(_)) {
+        return Ok(None);
+    }
+    let Some(root) = WindowsRoot::at(view, &DevicePath::new("/")) else { return Ok(None) };
+    Ok(Some(match query {
+        Services(_) => Answer::Services(services::services(&root, job)?),
+        Drivers(_) => Answer::Drivers(services::drivers(&root, job)?),
+        Tasks(query) => Answer::Tasks(tasks::list(&root, query, job)?),
+        Startup(_) => Answer::Startup(startup::list(&root, job)?),
+        Persistence(query) => Answer::Persistence(persistence::list(&root, query, job)?),
+        _ => return Ok(None),
+    }))
 }
 
 /// The path below a directory, its parts compared without case; the exact spelling wins.
@@ -95,3 +119,6 @@ pub fn names(view: &View, directory: &DevicePath) -> Vec<Vec<u8>> {
     names.sort_unstable();
     names
 }
+
+#[cfg(test)]
+pub mod tests;
