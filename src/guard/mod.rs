@@ -27,7 +27,7 @@ pub use approved::{Approved, Order};
 pub use execute::Execution;
 pub use library::{ScriptBallot, ScriptPrompt, Shelved, Upload};
 pub use people::{Enrolled, Enrolment};
-pub use policy::{Level, Tier};
+pub use policy::{DISCLOSURE, Level, Tier};
 pub use prompt::Prompt;
 pub use request::{Admission, Asked, Intent, Phase, RequestView};
 pub use votes::{Ballot, Voted};

@@ -77,12 +77,13 @@ pub(super) fn listing(row: Schema, extra: Schema) -> Schema {
     schema
 }
 
-/// A row of one kind or of another: the fields of both.
-pub(super) fn either(mut row: Schema, other: Schema) -> Schema {
-    let mut properties = other.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
-    properties.extend(row.get("properties").and_then(Value::as_object).cloned().unwrap_or_default());
-    row.insert("properties".into(), properties.into());
-    row
+/// The properties of two objects in one.
+pub(super) fn both(mut one: Schema, other: Schema) -> Schema {
+    let more = other.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
+    if let Some(Value::Object(properties)) = one.get_mut("properties") {
+        properties.extend(more);
+    }
+    one
 }
 
 /// The tool's description: the doc comment of its arguments' type.
