@@ -4,6 +4,8 @@
 //! the job, so a bus that hangs costs seconds; what it says is text of a device like any other, and counted.
 
 mod control;
+#[cfg(test)]
+pub mod fake;
 
 pub use control::Now;
 

@@ -37,6 +37,7 @@ impl SystemdBus {
     /// Stops a unit, and kills what has not ended then; its state afterwards.
     pub fn stop(&self, unit: &str, job: &Job) -> Result<String> {
         let unit = unit.to_owned();
+        let polite = POLITE.min(self.limit);
         self.within(POLITE + KILLED).talk(job, |systemd| async move {
             let asked = systemd.call(MANAGER, "Manager", "StopUnit", &(&unit, "replace")).await;
             match asked {
@@ -44,7 +45,7 @@ impl SystemdBus {
                 other => drop(other?),
             }
             let is_down = |state: &str| matches!(state, "inactive" | "failed" | "not-found");
-            let state = systemd.until(&unit, POLITE, is_down).await?;
+            let state = systemd.until(&unit, polite, is_down).await?;
             if is_down(&state) {
                 return Ok(state);
             }
