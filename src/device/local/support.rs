@@ -52,7 +52,7 @@ pub fn no_query(query: &Query, device: &str) -> Error {
         Query::Drivers(_) => ("drivers", "`dir /sys/module` shows the modules that are loaded"),
         Query::Tasks(_) => ("scheduledtasks", "`dir /etc/cron.d` and `dir /var/spool/cron` show cron's files"),
         Query::Startup(_) => ("startupfolders", "`findfile *.desktop` finds autostart entries"),
-        Query::Persistence(_) => ("persistence", "`findfile` and `dir` show the files that start programs"),
+        Query::Persistence(_) => ("persistence", "this system is not supported yet"),
         Query::Registry(_) => ("registry", "`getfile` collects a hive for another tool"),
         Query::Analyze(_) => ("analyze", "there is no engine yet; `fileinfo` gives hashes to look up"),
         Query::Processes(_) => ("processes", "it needs a running system: `local`"),

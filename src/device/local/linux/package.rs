@@ -3,6 +3,8 @@
 //!
 //! Invariant: nothing of a package is run or unpacked; its lists are read as hostile text, one at a time.
 
+pub mod index;
+
 use super::hash::Digests;
 use super::rpm::Rpm;
 use super::view::{How, View, open_at};

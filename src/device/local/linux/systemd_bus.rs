@@ -212,13 +212,24 @@ impl Systemd {
             match asking.join_next().await {
                 None => break,
                 Some(Ok((unit, Ok(answer)))) => told.push((unit, answer)),
-                Some(Ok((unit, Err(zbus::Error::MethodError(..))))) => told.push((unit, T::default())),
+                Some(Ok((unit, Err(e)))) if is_gone(&e) => told.push((unit, T::default())),
                 Some(Ok((_, Err(e)))) => return Err(e),
                 Some(Err(e)) => return Err(zbus::Error::Failure(e.to_string())),
             }
         }
         told.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
         Ok(told)
+    }
+}
+
+fn is_gone(e: &zbus::Error) -> bool {
+    use zbus::fdo::Error::{UnknownInterface, UnknownMethod, UnknownObject, UnknownProperty};
+    match e {
+        zbus::Error::MethodError(..) => true,
+        zbus::Error::FDO(e) => {
+            matches!(**e, UnknownObject(_) | UnknownInterface(_) | UnknownMethod(_) | UnknownProperty(_))
+        }
+        _ => false,
     }
 }
 
@@ -259,4 +270,4 @@ fn first_image(start: &OwnedValue) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

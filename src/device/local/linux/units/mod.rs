@@ -10,7 +10,7 @@ mod text;
 mod unit;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub use exec::{Exec, specify};
 pub use name::{Name, unescape};
