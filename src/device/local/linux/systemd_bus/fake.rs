@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use zbus::connection;
 use zbus::OwnedObjectPath;
+use zbus::connection;
 
 const UNIT: &str = "/org/freedesktop/systemd1/unit/u";
 

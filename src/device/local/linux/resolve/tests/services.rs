@@ -235,3 +235,29 @@ fn fifty_services_go_in_one_plan_and_stop_at_the_first_drift() {
     let undo_ids: HashSet<_> = outcome.rows.iter().map(|r| r.undo_id.clone().unwrap()).collect();
     assert_eq!(undo_ids.len(), 30);
 }
+
+#[test]
+fn a_real_systemd_stops_a_service_forgets_it_and_starts_it_again() {
+    use crate::device::local::linux::systemd_bus::tests::Container;
+    let Some(container) = Container::boot() else { return };
+    let case = Case { bus: Some(container.bus()), ..case() };
+    let steps = |wish: &Wish| {
+        let resolver = Resolver::new(&case.view, &case.accounts, &case.quarantine, case.bus.as_ref(), &case.job);
+        Resolver { layout: Layout::below(container.root()), ..resolver }.steps(wish).unwrap()
+    };
+    let tell = |what: &[&str]| container.systemctl(what).trim().to_owned();
+    let show = |what: &str| tell(&["show", "-P", what, "planted.service"]);
+    assert_eq!((show("ActiveState"), show("UnitFileState")), ("active".into(), "enabled".into()));
+
+    let plan = steps(&Wish::Remediate { kind: Service, ids: vec!["planted".into()] });
+    assert_eq!(kinds(&plan), ["stop", "unlink", "quarantine", "reload"], "{plan:#?}");
+    let Some(Step::StopService { service, .. }) = plan.first() else { unreachable!() };
+    assert_eq!((service.state.as_str(), service.pid.map(|p| p.to_string())), ("active", Some(show("MainPID"))));
+    let gone = case.apply(plan);
+    assert_eq!((&gone.end, gone.verified), (&End::Done, Verified::Yes), "{gone:?}");
+    assert_eq!((show("ActiveState"), show("LoadState")), ("inactive".into(), "not-found".into()));
+
+    let back = case.apply(steps(&Wish::Undo { kind: Service, ids: vec!["planted.service".into()] }));
+    assert_eq!((&back.end, back.verified), (&End::Done, Verified::Yes), "{back:?}");
+    assert_eq!((show("ActiveState"), show("UnitFileState")), ("active".into(), "enabled".into()));
+}
