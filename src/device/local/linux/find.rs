@@ -8,7 +8,7 @@ use super::mounts;
 use super::view::{How, Names, View};
 use super::walk::{Place, Visit, join, walk};
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{DevicePath, FileEntry, FindQuery, Job};
+use crate::model::{DevicePath, FileRow, FindQuery, Job, gathered};
 use globset::{GlobBuilder, GlobMatcher};
 use rustix::fs::{FileType, RawDirEntry};
 use rustix::io::Errno;
@@ -22,7 +22,7 @@ const PATTERN: usize = 1_024;
 const HITS: u64 = 250_000;
 
 /// Every entry below the directory whose name and facts fit, ordered by path. `E_BAD_ARGS` where the glob is none.
-pub fn find(view: &View, query: &FindQuery, names: &dyn Names, job: &Job) -> Result<Vec<FileEntry>> {
+pub fn find(view: &View, query: &FindQuery, names: &dyn Names, job: &Job) -> Result<Vec<FileRow>> {
     let pattern = Pattern::new(&query.name)?;
     if query.max_depth == Some(0) {
         return Err(
@@ -36,26 +36,15 @@ pub fn find(view: &View, query: &FindQuery, names: &dyn Names, job: &Job) -> Res
     if hits > HITS {
         job.warn(format!("{hits} entries fit, {HITS} of them are listed: narrow the search"));
     }
-    Ok(parts.into_iter().reduce(merge).unwrap_or_default())
+    let mut rows = gathered(parts);
+    // In place: another copy of all rows would be too much memory. No two paths are equal.
+    rows.sort_unstable_by(|a, b| a.path().cmp(b.path()));
+    Ok(rows)
 }
 
 /// Whether a directory says what its entry is.
 fn is_told(kind: FileType) -> bool {
     kind != FileType::Unknown
-}
-
-/// Joins two lists in order to one.
-fn merge(left: Vec<FileEntry>, right: Vec<FileEntry>) -> Vec<FileEntry> {
-    let mut rows = Vec::with_capacity(left.len() + right.len());
-    let mut right = right.into_iter().peekable();
-    for row in left {
-        while let Some(other) = right.next_if(|other| other.path < row.path) {
-            rows.push(other);
-        }
-        rows.push(row);
-    }
-    rows.extend(right);
-    rows
 }
 
 /// A glob over a name's bytes; the two forms that nearly every search has need no automaton.
@@ -113,29 +102,25 @@ struct Search<'a> {
 }
 
 impl Visit for Search<'_> {
-    type Row = FileEntry;
+    type Row = FileRow;
 
     fn max_depth(&self) -> Option<u32> {
         self.query.max_depth
     }
 
-    fn entry(&self, at: &Place<'_>, entry: &RawDirEntry<'_>, rows: &mut Vec<FileEntry>) {
+    fn entry(&self, at: &Place<'_>, entry: &RawDirEntry<'_>, rows: &mut Vec<FileRow>) {
         if self.pattern.matches(entry.file_name().to_bytes()) {
             rows.extend(self.hit(at, entry));
         }
     }
-
-    fn arrange(&self, rows: &mut Vec<FileEntry>) {
-        rows.sort_by_cached_key(|row| row.path.clone());
-    }
 }
 
 impl Search<'_> {
-    fn hit(&self, at: &Place<'_>, entry: &RawDirEntry<'_>) -> Option<FileEntry> {
+    fn hit(&self, at: &Place<'_>, entry: &RawDirEntry<'_>) -> Option<FileRow> {
         let name = entry.file_name();
         let path = DevicePath::new(join(at.path.as_bytes(), name.to_bytes()));
         if self.query.brief && !self.has_filters() && !at.set.may_hold(entry.ino()) && is_told(entry.file_type()) {
-            let row = unread(name, path, entry.file_type());
+            let row = unread(name, path, entry.file_type()).into();
             return (self.hits.fetch_add(1, Relaxed) < HITS).then_some(row);
         }
         let row = match mounts::facts_of(at.points, at.directory, name) {
@@ -149,11 +134,11 @@ impl Search<'_> {
             Ok(facts) if !self.fits(&facts) => return None,
             Ok(facts) => {
                 let target = if facts.is_symlink() { link_target(at.directory, name) } else { None };
-                facts.entry(name.to_bytes(), path, target, self.names)
+                facts.entry(name.to_bytes(), path, target, self.names).into()
             }
             Err(Errno::NOENT) => return None,
             Err(_) if self.has_filters() => return None,
-            Err(_) => unread(name, path, entry.file_type()),
+            Err(_) => unread(name, path, entry.file_type()).into(),
         };
         (self.hits.fetch_add(1, Relaxed) < HITS).then_some(row)
     }
@@ -180,7 +165,7 @@ mod tests {
     use super::super::view::tests::{Numbers, TempTree, deep_tree, device_path, host, image, text};
     use super::super::walk::open_below;
     use super::*;
-    use crate::model::Timestamp;
+    use crate::model::{FileEntry, Timestamp};
     use std::os::unix::fs::symlink;
 
     fn query(path: DevicePath, name: &str) -> FindQuery {
@@ -200,7 +185,7 @@ mod tests {
         let job = Job::default();
         let rows = find(&host(tree), query, &Numbers, &job).unwrap();
         let root = format!("{}/", tree.root().display());
-        let paths = rows.iter().map(|r| r.path.to_text().trim_start_matches(&root).to_owned()).collect();
+        let paths = rows.iter().map(|r| DevicePath::text_of(r.path()).trim_start_matches(&root).to_owned()).collect();
         (paths, job.take_warnings())
     }
 
@@ -272,7 +257,7 @@ mod tests {
         let tree = TempTree::new();
         let leaf = deep_tree(&tree, 10_000);
         let rows = find(&host(&tree), &query(device_path(tree.root()), "leaf"), &Numbers, &Job::default()).unwrap();
-        assert_eq!(rows.iter().map(|r| &r.path).collect::<Vec<_>>(), [&leaf]);
+        assert_eq!(rows.iter().map(FileRow::path).collect::<Vec<_>>(), [leaf.as_bytes()]);
     }
 
     #[test]
@@ -342,7 +327,8 @@ mod tests {
         symlink("three.txt", tree.path("four.dll")).unwrap();
         let rows = |brief| {
             let query = FindQuery { brief, ..query(device_path(tree.root()), "*.dll") };
-            find(&host(&tree), &query, &Numbers, &Job::default()).unwrap()
+            let rows = find(&host(&tree), &query, &Numbers, &Job::default()).unwrap();
+            rows.iter().map(FileEntry::from).collect::<Vec<_>>()
         };
         let told = |rows: Vec<FileEntry>| rows.into_iter().map(|r| (r.path, r.kind)).collect::<Vec<_>>();
         assert!(rows(true).iter().all(|r| r.size_bytes.is_none()));
@@ -365,7 +351,7 @@ mod tests {
         let tree = TempTree::new();
         plant(&tree, &["img/etc/passwd"]);
         let rows = find(&image(&tree, "img"), &query(text("/"), "passwd"), &Numbers, &Job::default()).unwrap();
-        assert_eq!(rows[0].path, text("/etc/passwd"));
+        assert_eq!(rows[0].path(), b"/etc/passwd");
     }
 
     #[test]
