@@ -117,7 +117,21 @@ impl From<&FileRow> for FileEntry {
     }
 }
 
+/// What the rows of one listing may take, in bytes: below the 64 MiB that an answer may, with room for the rest of it.
+pub const ROWS_MEMORY: u64 = 52 << 20;
+/// Of a row's text: what the allocator adds.
+const ALLOCATION: usize = 16;
+
 impl FileRow {
+    /// What a row with so many bytes of text takes.
+    pub const fn memory_of(text: usize) -> u64 {
+        (size_of::<FileRow>() + ALLOCATION + text) as u64
+    }
+
+    pub fn memory(&self) -> u64 {
+        FileRow::memory_of(self.text.len())
+    }
+
     pub fn path(&self) -> &[u8] {
         self.text.get(..usize::try_from(self.path_len).unwrap_or(usize::MAX)).unwrap_or_default()
     }

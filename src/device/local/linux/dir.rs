@@ -5,7 +5,7 @@ use super::mounts::{self, Mounts, Point};
 use super::own::{OwnSet, OwnThings};
 use super::view::{How, Names, Opened, View, system_error};
 use crate::error::{ErrorCode, Result};
-use crate::model::{DevicePath, DirQuery, FileEntry, FileRow, Job, Unit, gathered};
+use crate::model::{DevicePath, DirQuery, FileEntry, FileRow, Job, ROWS_MEMORY, Unit, gathered};
 use rustix::fs::{FileType, PROC_SUPER_MAGIC, RawDir};
 use rustix::io::Errno;
 use std::ffi::CStr;
@@ -16,8 +16,6 @@ use std::os::fd::AsFd;
 /// From so many entries on, a second thread pays.
 const SPLIT: usize = 2_000;
 const THREADS: usize = 4;
-/// Rows are held in memory: of a directory with more entries, the first by name are listed.
-const ENTRIES: usize = 250_000;
 /// Entries between two looks at the job.
 const STRIDE: usize = 512;
 
@@ -50,9 +48,10 @@ pub(super) fn link_target(directory: impl AsFd, name: &CStr) -> Option<DevicePat
 fn entries(view: &View, directory: &Opened, query: &DirQuery, names: &dyn Names, job: &Job) -> Result<Vec<FileRow>> {
     let mut found = Found::read(&directory.file, &query.path, job)?;
     let count = found.places.len();
-    if count > ENTRIES {
-        job.warn(format!("{} holds {count} entries, the first {ENTRIES} are listed: findfile narrows it", query.path));
-        found.places.truncate(ENTRIES);
+    let most = found.most(if query.full_path { directory.real_path.as_bytes().len() + 1 } else { 0 });
+    if count > most {
+        job.warn(format!("{} holds {count} entries, the first {most} are listed: findfile narrows it", query.path));
+        found.places.truncate(most);
     }
     job.expect(Unit::Entries, found.places.len() as u64);
     let mounts = Mounts::read();
@@ -134,6 +133,13 @@ impl Found {
         let text = &found.text;
         found.places.sort_unstable_by(|a, b| text.get(a.start..a.end).cmp(&text.get(b.start..b.end)));
         Ok(found)
+    }
+
+    /// So many rows fit into memory beside the names: of a directory with more entries, the first by name are listed.
+    fn most(&self, prefix: usize) -> usize {
+        let name = self.text.len() / self.places.len().max(1);
+        let each = FileRow::memory_of(prefix + name) + (size_of::<Place>() + name) as u64;
+        usize::try_from(ROWS_MEMORY / each).unwrap_or(usize::MAX)
     }
 
     fn name(&self, place: Place) -> &CStr {

@@ -8,7 +8,7 @@ use super::mounts;
 use super::view::{How, Names, View};
 use super::walk::{Place, Visit, join, walk};
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{DevicePath, FileRow, FindQuery, Job, gathered};
+use crate::model::{DevicePath, FileEntry, FileRow, FindQuery, Job, ROWS_MEMORY, gathered};
 use globset::{GlobBuilder, GlobMatcher};
 use rustix::fs::{FileType, RawDirEntry};
 use rustix::io::Errno;
@@ -30,13 +30,13 @@ pub fn find(view: &View, query: &FindQuery, names: &dyn Names, job: &Job) -> Res
         );
     }
     let start = view.open(&query.path, How::Directory)?;
-    let search = Search { query, pattern, names, hits: AtomicU64::new(0) };
+    let search = Search { query, pattern, names, hits: AtomicU64::new(0), held: AtomicU64::new(0) };
     let parts = walk(view, &start, &search, job)?;
     let hits = search.hits.load(Relaxed);
-    if hits > HITS {
-        job.warn(format!("{hits} entries fit, {HITS} of them are listed: narrow the search"));
-    }
     let mut rows = gathered(parts);
+    if hits > rows.len() as u64 {
+        job.warn(format!("{hits} entries fit, {} of them are listed: narrow the search", rows.len()));
+    }
     // In place: another copy of all rows would be too much memory. No two paths are equal.
     rows.sort_unstable_by(|a, b| a.path().cmp(b.path()));
     Ok(rows)
@@ -99,6 +99,8 @@ struct Search<'a> {
     pattern: Pattern,
     names: &'a dyn Names,
     hits: AtomicU64,
+    /// Bytes of the rows that are kept.
+    held: AtomicU64,
 }
 
 impl Visit for Search<'_> {
@@ -120,8 +122,7 @@ impl Search<'_> {
         let name = entry.file_name();
         let path = DevicePath::new(join(at.path.as_bytes(), name.to_bytes()));
         if self.query.brief && !self.has_filters() && !at.set.may_hold(entry.ino()) && is_told(entry.file_type()) {
-            let row = unread(name, path, entry.file_type()).into();
-            return (self.hits.fetch_add(1, Relaxed) < HITS).then_some(row);
+            return self.kept(unread(name, path, entry.file_type()));
         }
         let row = match mounts::facts_of(at.points, at.directory, name) {
             Ok(facts) if at.set.holds(facts.identity) => {
@@ -134,13 +135,19 @@ impl Search<'_> {
             Ok(facts) if !self.fits(&facts) => return None,
             Ok(facts) => {
                 let target = if facts.is_symlink() { link_target(at.directory, name) } else { None };
-                facts.entry(name.to_bytes(), path, target, self.names).into()
+                facts.entry(name.to_bytes(), path, target, self.names)
             }
             Err(Errno::NOENT) => return None,
             Err(_) if self.has_filters() => return None,
-            Err(_) => unread(name, path, entry.file_type()).into(),
+            Err(_) => unread(name, path, entry.file_type()),
         };
-        (self.hits.fetch_add(1, Relaxed) < HITS).then_some(row)
+        self.kept(row)
+    }
+
+    fn kept(&self, row: FileEntry) -> Option<FileRow> {
+        let row = FileRow::from(row);
+        let has_room = self.held.fetch_add(row.memory(), Relaxed) < ROWS_MEMORY;
+        (self.hits.fetch_add(1, Relaxed) < HITS && has_room).then_some(row)
     }
 
     fn has_filters(&self) -> bool {
@@ -165,7 +172,7 @@ mod tests {
     use super::super::view::tests::{Numbers, TempTree, deep_tree, device_path, host, image, text};
     use super::super::walk::open_below;
     use super::*;
-    use crate::model::{FileEntry, Timestamp};
+    use crate::model::Timestamp;
     use std::os::unix::fs::symlink;
 
     fn query(path: DevicePath, name: &str) -> FindQuery {
