@@ -5,11 +5,11 @@
 use super::{Common, Reply, Spec};
 use crate::device::Device;
 use crate::error::{Error, ErrorCode, Result};
-use crate::evidence::{Custody, Held, Sealed, Slice, Store};
-use crate::guard::{Admission, Guard, Intent};
+use crate::evidence::{Custody, Held, MAX_LENGTH, Sealed, Slice, Store};
+use crate::guard::{Admission, DISCLOSURE, Guard, Intent};
 use crate::model::{
     Arrival, ArrivalQuery, Ask, CommandId, DeviceId, DevicePath, DeviceRef, DeviceRow, Disclosure, EnterQuery,
-    FileQuery, Job, SessionId, Sha256, Step, Wish,
+    FileFacts, FileQuery, Job, SessionId, Sha256, Step, Wish,
 };
 use crate::principal::{Principal, Role, Transport};
 use crate::session::{ConnectionId, Session, SessionManager};
@@ -222,15 +222,48 @@ impl<'a> Context<'a> {
     pub async fn seal(&self, path: DevicePath) -> Result<Sealed> {
         let session = self.session()?;
         let fetched = session.device.fetch(FileQuery { path }, self.job).await?;
-        let custody = Custody {
+        self.core.evidence.seal(fetched.facts, fetched.bytes, self.custody(session), self.job).await
+    }
+
+    /// Seals what a device answered and must not be shown unasked, and asks a person to show it.
+    pub async fn disclose(&self, path: DevicePath, secret: &str, content: String) -> Result<Reply<Slice>> {
+        let session = self.session()?;
+        let facts = FileFacts {
+            path: path.clone(),
+            size_bytes: content.len() as u64,
+            modified: None,
+            identity: None,
+            secret: Some(secret.to_owned()),
+        };
+        let custody = self.custody(session);
+        let sealed = self.core.evidence.seal(facts, content.as_bytes(), custody, self.job).await?;
+        let slice = Disclosure {
+            sha256: sealed.sha256.clone(),
+            path,
+            secret: secret.to_owned(),
+            entry: None,
+            offset: 0,
+            length: sealed.size_bytes.clamp(1, MAX_LENGTH),
+            r#as: "text".into(),
+            r#match: None,
+        };
+        let args = format!(r#"{{"sha256":"{}","length":{}}}"#, slice.sha256, slice.length);
+        let held = self.held(Some(sealed.sha256), None).await?;
+        match held.first() {
+            Some(held) => self.shown(held, slice, args).await,
+            None => Err(Error::new(ErrorCode::Internal, "what was sealed is not in the store")),
+        }
+    }
+
+    fn custody(&self, session: &Session) -> Custody {
+        Custody {
             device: session.device.id().clone(),
             device_name: session.device.describe().name,
             session: session.id.clone(),
             command_id: self.call.command_id.clone(),
             principal: self.call.principal.clone(),
             comment: session.comment.clone(),
-        };
-        self.core.evidence.seal(fetched.facts, fetched.bytes, custody, self.job).await
+        }
     }
 
     /// What the caller collected; only this hash, only this name where they are given.
@@ -241,6 +274,11 @@ impl<'a> Context<'a> {
 
     /// A slice of sealed content; a person is asked first where it is on the secret list.
     pub async fn slice(&self, of: &Held, slice: Disclosure) -> Result<Reply<Slice>> {
+        self.shown(of, slice, super::canonical(&self.call.args)).await
+    }
+
+    /// As [`Context::slice`]; `args` are those that `evidence` would be asked with.
+    async fn shown(&self, of: &Held, slice: Disclosure, args: String) -> Result<Reply<Slice>> {
         let (device, secret) = (of.device.clone(), of.secret.clone());
         if !self.core.guard(move |g| g.must_ask(&device, secret.as_deref())).await? {
             let store = self.core.evidence.clone();
@@ -251,7 +289,7 @@ impl<'a> Context<'a> {
             Error::new(ErrorCode::NoDevice, format!("the file is of {}, which is no device here", of.device))
                 .hint("devices lists what there is")
         })?;
-        let intent = self.intent(&device);
+        let intent = Intent { command: DISCLOSURE, args, ..self.intent(&device) };
         if let Some(pending) = self.admit(&intent).await? {
             return Ok(pending);
         }
