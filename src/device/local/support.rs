@@ -51,7 +51,7 @@ pub fn no_query(query: &Query, device: &str) -> Error {
     let (command, hint) = match query {
         Query::Services(_) => ("services", "this system is not supported yet"),
         Query::Drivers(_) => ("drivers", "`dir /sys/module` shows the modules that are loaded"),
-        Query::Tasks(_) => ("scheduledtasks", "`dir /etc/cron.d` and `dir /var/spool/cron` show cron's files"),
+        Query::Tasks(_) => ("scheduledtasks", "this system is not supported yet"),
         Query::Startup(_) => ("startupfolders", "`findfile *.desktop` finds autostart entries"),
         Query::Persistence(_) => ("persistence", "this system is not supported yet"),
         Query::Registry(_) => ("registry", "`getfile` collects a hive for another tool"),

@@ -7,7 +7,9 @@ use super::own::OwnThings;
 use super::systemd_bus::SystemdBus;
 use super::users::{Accounts, Users};
 use super::view::{Names, View};
-use super::{arrival, connections, dir, enter, fetch, fileinfo, find, hash, persistence, processes, resolve, services};
+use super::{
+    arrival, connections, dir, enter, fetch, fileinfo, find, hash, persistence, processes, resolve, services, tasks,
+};
 use crate::device::local::support;
 use crate::error::Result;
 use crate::guard::Order;
@@ -58,6 +60,7 @@ impl Host {
             Query::Connections(q) => Answer::Connections(connections::list(&q, &self.users, job)?),
             Query::Remediated(q) => Answer::Remediated(self.quarantine.rows(&q, job)?),
             Query::Services(_) => Answer::Services(services::list(&self.view()?, SystemdBus::host().as_ref(), job)?),
+            Query::Tasks(q) => Answer::Tasks(tasks::list(&self.view()?, SystemdBus::host().as_ref(), &q, job)?),
             Query::Enter(_) | Query::Dir(_) | Query::Find(_) | Query::FileInfo(_) | Query::Persistence(_) => {
                 files(&self.view()?, &self.users, query, job)?
             }
@@ -90,6 +93,7 @@ pub(super) fn files(view: &View, users: &Users, query: Query, job: &Job) -> Resu
         Query::Find(q) => Answer::Find(find::find(view, &q, &users.accounts(), job)?),
         Query::FileInfo(q) => Answer::FileInfo(Box::new(fileinfo::read(view, &q, &users.accounts(), job)?)),
         Query::Services(_) => Answer::Services(services::list(view, None, job)?),
+        Query::Tasks(q) => Answer::Tasks(tasks::list(view, None, &q, job)?),
         Query::Persistence(q) => Answer::Persistence(persistence::list(view, &q, job)?),
         other => return Err(support::no_query(&other, "image")),
     })

@@ -36,6 +36,7 @@ mod sockets;
 mod sources;
 mod systemd_bus;
 mod sysv;
+pub mod tasks;
 mod tlsh;
 pub mod tree;
 mod units;

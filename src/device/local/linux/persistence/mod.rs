@@ -3,7 +3,7 @@
 //! Invariants: it only reads; each technique is a line of [`TECHNIQUES`] with a function of its own, in the file of its
 //! group; all that can start code is a row, and what a package vouches for is marked, not hidden.
 
-mod accounts;
+pub(super) mod accounts;
 mod scan;
 mod sweep;
 mod text;

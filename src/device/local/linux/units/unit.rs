@@ -168,8 +168,16 @@ enum Found<'i> {
 impl<'a> Units<'a> {
     /// Reads the directories, and no file yet.
     pub fn read(scope: &Scope, sources: &'a Sources<'a>) -> Result<Self> {
-        let index = Index::read(scope, sources)?;
-        let directories = directories(scope).into_iter().chain(own_directories(scope)).map(|d| d.path).collect();
+        Self::of(Index::read(&directories(scope), sources)?, scope, sources)
+    }
+
+    /// As [`Units::read`], of a user's own directories alone.
+    pub fn read_own(scope: &Scope, sources: &'a Sources<'a>) -> Result<Self> {
+        Self::of(Index::read(&own_directories(scope), sources)?, scope, sources)
+    }
+
+    fn of(index: Index, scope: &Scope, sources: &'a Sources<'a>) -> Result<Self> {
+        let directories = directories(scope).into_iter().map(|d| d.path).collect();
         let mut units = Units { sources, index, targets: BTreeMap::new(), aliased: BTreeMap::new(), directories };
         units.read_links()?;
         Ok(units)
