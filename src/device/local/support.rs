@@ -7,11 +7,10 @@ use crate::model::{EntityKind, Query, Wish};
 /// Whether this host can do such a thing.
 pub fn on_host(wish: &Wish) -> Result<()> {
     let hint = match wish {
-        Wish::Remediate { kind: EntityKind::File | EntityKind::Process, .. }
-        | Wish::Undo { kind: EntityKind::File | EntityKind::Process, .. } => return system(wish),
-        Wish::Remediate { .. } | Wish::Undo { .. } => {
-            "it takes files and processes: name the file that the entity runs, or its process"
+        Wish::Remediate { kind: EntityKind::Registry, .. } | Wish::Undo { kind: EntityKind::Registry, .. } => {
+            "this host has no registry; a hive copy is evidence and is not changed here"
         }
+        Wish::Remediate { .. } | Wish::Undo { .. } => return system(wish),
         Wish::Isolate { .. } | Wish::Release => "isolation is not built yet; `connections` shows what is open",
         Wish::Run { .. } => "scripts are not run here yet; the typed commands look at the host",
         Wish::PutFile { .. } => "files are not put here yet",

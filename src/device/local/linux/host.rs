@@ -73,11 +73,12 @@ impl Host {
     }
 
     pub fn resolve(&self, wish: &Wish, job: &Job) -> Result<Vec<Step>> {
-        resolve::Resolver::new(&self.view()?, &self.users.accounts(), &self.quarantine, job).steps(wish)
+        let (view, accounts, bus) = (self.view()?, self.users.accounts(), SystemdBus::host());
+        resolve::Resolver::new(&view, &accounts, &self.quarantine, bus.as_ref(), job).steps(wish)
     }
 
     pub fn apply(&self, orders: impl Iterator<Item = Order>, job: &Job) -> Outcome {
-        effect::carry_out(orders, &self.quarantine, job)
+        effect::carry_out(orders, &self.quarantine, SystemdBus::host().as_ref(), job)
     }
 
     fn view(&self) -> Result<View> {

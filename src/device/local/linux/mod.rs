@@ -17,6 +17,7 @@ pub mod find;
 pub mod hash;
 pub mod host;
 pub mod kind;
+mod lines;
 mod md5;
 mod mounts;
 mod namespaces;

@@ -3,6 +3,10 @@
 //! Invariant: only properties are read, nothing is started or changed. The whole of a talk has a time limit and ends with
 //! the job, so a bus that hangs costs seconds; what it says is text of a device like any other, and counted.
 
+mod control;
+
+pub use control::Now;
+
 use super::units::Name;
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::Job;

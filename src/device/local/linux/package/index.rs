@@ -4,6 +4,7 @@
 //! sums), read as hostile text within bounds; a file's package is by its real path, never by a name alone.
 
 use super::super::hash::Digests;
+use super::super::rpm::Rpm;
 use super::super::view::{How, View};
 use super::super::workers::for_chunks;
 use super::{INFO, read, read_entry};
@@ -65,8 +66,6 @@ pub struct Listed {
     pub sum: Option<Sum>,
     /// Permission bits, where the package's data has them (not dpkg's).
     pub mode: Option<u32>,
-    /// Whether the package gives the file capabilities; `None` where its data does not tell.
-    pub capable: Option<bool>,
 }
 
 /// What packages say of one file.
@@ -96,6 +95,8 @@ impl Verdict<'_> {
 pub struct Index {
     packages: Vec<String>,
     files: HashMap<Box<[u8]>, Listed>,
+    /// Packages that have sums of their files.
+    summed: HashSet<String>,
     /// Modes that the administrator gave to packages' files, `man 1 dpkg-statoverride`.
     overrides: HashMap<Vec<u8>, u32>,
     /// Link and target of all alternatives, `man 1 update-alternatives`.
@@ -109,6 +110,7 @@ impl Index {
     pub fn read(view: &View, job: &Job) -> Result<Index> {
         let mut index = Index { merged: merged(view), ..Index::default() };
         index.read_dpkg(view, job)?;
+        index.read_rpm(view, job)?;
         Ok(index)
     }
 
@@ -122,8 +124,14 @@ impl Index {
         Some((self.packages.get(usize::try_from(listed.package).ok()?)?, listed))
     }
 
-    pub fn has_package(&self, name: &str) -> bool {
-        self.packages.iter().any(|p| p == name)
+    /// Whether the data of a package of this name has any sums.
+    pub fn has_sums(&self, name: &str) -> bool {
+        self.summed.contains(name)
+    }
+
+    /// Names of all installed packages.
+    pub fn packages(&self) -> impl Iterator<Item = &str> {
+        self.packages.iter().map(String::as_str)
     }
 
     pub fn verdict(&self, real_path: &DevicePath, digests: Option<&Digests>) -> Verdict<'_> {
@@ -202,6 +210,9 @@ impl Index {
             let path = self.real(diversions.place(path, name));
             self.files.entry(path.into()).or_insert(Listed { package, sum, ..Listed::default() });
         }
+        if !list.sums.is_empty() {
+            self.summed.insert(String::from_utf8_lossy(name).into_owned());
+        }
         for line in list.sums.split(|b| *b == b'\n') {
             let Some((sum, path)) = line.split_at_checked(32).and_then(|(s, p)| Some((s, p.strip_prefix(b"  ")?)))
             else {
@@ -256,6 +267,28 @@ impl Index {
                 self.files.insert(real.into(), Listed { package, sum: Some(sum), ..Listed::default() });
             }
         }
+    }
+
+    fn read_rpm(&mut self, view: &View, job: &Job) -> Result<()> {
+        let Some(rpm) = Rpm::open(view)? else { return Ok(()) };
+        let mut last: Option<(String, u32)> = None;
+        rpm.each(job, &mut |path, claim| {
+            let package = match &last {
+                Some((name, package)) if *name == claim.package => *package,
+                _ => {
+                    let package = self.package(claim.package.as_bytes());
+                    self.summed.insert(claim.package.clone());
+                    last = Some((claim.package, package));
+                    package
+                }
+            };
+            let sum = claim.digest.and_then(|d| Sum::parse(d.as_bytes()));
+            let mode = claim.mode.map(|m| u32::from(m) & 0o7777);
+            let real = self.real(&path);
+            if self.files.len() < PATHS {
+                self.files.entry(real.into()).or_insert(Listed { package, sum, mode });
+            }
+        })
     }
 
     fn read_overrides(&mut self, view: &View) {

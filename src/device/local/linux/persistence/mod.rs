@@ -5,10 +5,26 @@
 
 pub(super) mod accounts;
 mod scan;
+mod sources;
 mod sweep;
 mod text;
 
+mod boot;
+mod containers;
+mod desktop;
+mod hooks;
+mod identities;
+mod interpreters;
+mod kernel;
+mod linker;
+mod modules;
+mod programs;
+mod repositories;
+mod rights;
+mod running;
 mod shells;
+mod ssh;
+mod web;
 
 use super::view::View;
 use super::workers::on_threads;
@@ -43,6 +59,42 @@ const TECHNIQUES: &[Technique] = &[
     technique("shell-startup-system", "T1546.004", shells::system),
     technique("shell-startup-user", "T1546.004", shells::user),
     technique("environment", "T1574.006", shells::environment),
+    technique("linker-preload", "T1574.006", linker::preload),
+    technique("linker-search-path", "T1574.006", linker::search_path),
+    technique("ssh-authorized-keys", "T1098.004", ssh::authorized_keys),
+    technique("sshd-configuration", "T1556", ssh::server),
+    technique("ssh-client", "T1546", ssh::client),
+    technique("ssh-private-keys", "T1552.004", ssh::private_keys),
+    technique("account-uid-0", "T1136.001", identities::uid_0),
+    technique("account-added", "T1136.001", identities::added),
+    technique("account-woken", "T1098", identities::woken),
+    technique("account-shell", "T1098", identities::shells),
+    technique("sudoers", "T1548.003", rights::sudo),
+    technique("polkit", "T1556", rights::polkit),
+    technique("pam", "T1556.003", modules::pam),
+    technique("nss", "T1556", modules::nss),
+    technique("motd", "T1037", hooks::motd),
+    technique("udev-rules", "T1546.017", hooks::udev),
+    technique("bpf", "T1014", kernel::bpf),
+    technique("boot-loader", "T1542", boot::loader),
+    technique("initramfs", "T1542", boot::initramfs),
+    technique("network-hooks", "T1546", hooks::network),
+    technique("package-manager-hooks", "T1546.016", hooks::package_managers),
+    technique("maintainer-scripts", "T1546.016", hooks::maintainer_scripts),
+    technique("web-shells", "T1505.003", web::shells),
+    technique("containers", "T1610", containers::containers),
+    technique("log-and-mail-hooks", "T1546", hooks::logs_and_mail),
+    technique("editor-startup", "T1546", interpreters::editors),
+    technique("binfmt", "T1546", kernel::binfmt),
+    technique("kernel-helpers", "T1546", kernel::helpers),
+    technique("running-shells", "T1059.004", running::shells),
+    technique("desktop-hooks", "T1546.002", desktop::hooks),
+    technique("cloud-init", "T1037", boot::cloud_init),
+    technique("interpreter-startup", "T1546", interpreters::interpreters),
+    technique("git", "T1546", repositories::git),
+    technique("file-capabilities", "T1548", programs::capabilities),
+    technique("suid", "T1548.001", programs::set_id),
+    technique("replaced-programs", "T1554", programs::replaced),
 ];
 
 /// The rows of all techniques that the query asks for. `E_BAD_ARGS` for a technique that is none.
