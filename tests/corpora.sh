@@ -30,7 +30,7 @@ if [ ! -d debian ]; then
   rm -rf debian.part
   mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -1)
   codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
-  debootstrap --variant=minbase --include=systemd,cron,anacron,openssh-server,sudo,logrotate,snoopy,libpam-script,unattended-upgrades \
+  debootstrap --variant=minbase --include=systemd,cron,anacron,openssh-server,sudo,logrotate,snoopy,libpam-script,unattended-upgrades,needrestart,molly-guard \
     "$codename" debian.part "$mirror" >debootstrap.log || { tail -20 debootstrap.log; exit 1; }
   rm -rf debian.part/var/cache/apt/archives/*.deb
   mv debian.part debian
