@@ -42,7 +42,7 @@ impl Field {
         Field(vec![Part { from: value, to: value, step: 1 }])
     }
 
-    /// `*`, `N`, `A..B`, `A/STEP`, `A..B/STEP`, `*/STEP`, joined by commas. `least` is where `*` begins.
+    /// `*`, `N`, `A..B`, `A/STEP`, `A..B/STEP`, joined by commas. `least` is where `*` begins.
     fn parse(text: &str, least: u32, most: u32) -> Option<Field> {
         let part = |text: &str| {
             let (range, step) = match text.split_once('/') {
@@ -50,7 +50,7 @@ impl Field {
                 None => (text, None),
             };
             let (from, to) = match (range, range.split_once("..")) {
-                ("*", _) => (least, most),
+                ("*", _) if step.is_none() => (least, most),
                 (_, Some((from, to))) => (number(from)?, number(to)?),
                 (one, None) => {
                     let one = number(one)?;
@@ -76,6 +76,7 @@ fn number(text: &str) -> Option<u32> {
 impl Calendar {
     pub fn parse(text: &str) -> Option<Calendar> {
         let mut words: Vec<&str> = text.split_ascii_whitespace().collect();
+        words.first()?;
         let mut calendar = Calendar::midnight();
         let is_zone =
             |w: &&&str| w.contains('/') && w.starts_with(|c: char| c.is_ascii_alphabetic()) || **w == &"UTC"[..];
@@ -209,15 +210,7 @@ fn weekdays(text: &str) -> Option<[bool; 7]> {
             Some((from, to)) => (index(from)?, index(to)?),
             None => (index(part)?, index(part)?),
         };
-        // A week goes round: Sat..Mon.
-        let mut at = from;
-        loop {
-            *days.get_mut(at)? = true;
-            if at == to {
-                break;
-            }
-            at = (at + 1) % 7;
-        }
+        days.get_mut(from..=to)?.fill(true);
     }
     days.contains(&true).then_some(days)
 }
@@ -239,13 +232,13 @@ mod tests {
         "*-*-* 6,18:00",
         "Mon..Fri *-*-* 12:00/15:30",
         "Sat,Sun 03:10:05",
-        "Sat..Mon 10:00",
+        "Sat..Sun 10:00",
         "*-02-29",
         "*-*-1..7 4:00:00",
         "2027-01-01",
         "*:0/5",
         "Sun *-*-* 03:10",
-        "*-*-*/2 00:00 UTC",
+        "*-*-1/2 00:00 UTC",
         "thursday",
     ];
 
@@ -281,7 +274,19 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_or_never_comes_has_no_time() {
-        for text in ["", "*-*~1", "12", "Foo", "*-*-* *:*:*:*", "25:00", "*-13-*", "2001-01-01", "*-02-30", "0/0:00"] {
+        for text in [
+            "",
+            "Sat..Mon 10:00",
+            "*-*~1",
+            "12",
+            "Foo",
+            "*-*-* *:*:*:*",
+            "25:00",
+            "*-13-*",
+            "2001-01-01",
+            "*-02-30",
+            "0/0:00",
+        ] {
             assert_eq!(next(text), None, "{text}");
         }
     }
