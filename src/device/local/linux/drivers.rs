@@ -16,8 +16,6 @@ use modinfo::ModInfo;
 use rustix::fs::FileType;
 use std::collections::BTreeMap;
 
-pub use loaded::taints;
-
 const TREES: [&str; 2] = ["/lib/modules", "/usr/lib/modules"];
 const SUFFIXES: [&[u8]; 4] = [b".ko", b".ko.xz", b".ko.zst", b".ko.gz"];
 /// A release has some 4,500.
@@ -36,6 +34,13 @@ pub fn list(view: &View, job: &Job) -> Result<Vec<Driver>> {
     let rows = rows(&sources, release)?;
     sources.finish();
     Ok(rows)
+}
+
+/// As [`list`]; what could not be seen has been said elsewhere.
+pub fn for_persistence(view: &View, job: &Job) -> Result<Vec<Driver>> {
+    let uname = rustix::system::uname();
+    let release = view.is_live().then(|| uname.release().to_bytes());
+    rows(&Sources::new(view, job), release)
 }
 
 /// `release` is that of the running kernel; without one nothing is loaded, and the files of every release are listed.

@@ -18,6 +18,8 @@ use std::sync::{Mutex, PoisonError};
 const ENTRIES: usize = 20_000;
 /// Paths that a warning names.
 const NAMED: usize = 3;
+/// Paths that are remembered.
+const REMEMBERED: usize = 1_000;
 
 /// A reader of one listing; [`Sources::finish`] says what it could not see.
 pub struct Sources<'a> {
@@ -186,6 +188,11 @@ impl<'a> Sources<'a> {
         super::dir::warn_of_own(gaps.own, self.job);
     }
 
+    /// What could not be read, for who warns of it together with more.
+    pub fn into_unreadable(self) -> Vec<DevicePath> {
+        self.gaps.into_inner().unwrap_or_else(PoisonError::into_inner).unreadable.named
+    }
+
     fn note(&self, path: &DevicePath, e: &Error) {
         match e.code {
             ErrorCode::NotFound => {}
@@ -202,7 +209,7 @@ impl<'a> Sources<'a> {
 impl Gap {
     fn add(&mut self, path: &DevicePath) {
         self.count += 1;
-        if self.named.len() < NAMED {
+        if self.named.len() < REMEMBERED {
             self.named.push(path.clone());
         }
     }
@@ -211,7 +218,7 @@ impl Gap {
         if self.count == 0 {
             return;
         }
-        let names = self.named.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let names = self.named.iter().take(NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let more = self.count.saturating_sub(NAMED as u64);
         let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
         job.warn(format!("{names}{rest} {what}"));

@@ -6,7 +6,7 @@ use super::{MANAGER, Systemd, SystemdBus};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::Job;
 use std::time::Duration;
-use zbus::zvariant::{OwnedObjectPath, OwnedValue};
+use zbus::{OwnedObjectPath, OwnedVariant};
 
 /// What its processes have before they are killed. systemd itself would give them 90 s.
 const POLITE: Duration = Duration::from_secs(10);
@@ -111,7 +111,7 @@ impl Systemd {
         })
     }
 
-    async fn get(&self, object: &OwnedObjectPath, interface: &str, name: &str) -> zbus::Result<OwnedValue> {
+    async fn get(&self, object: &OwnedObjectPath, interface: &str, name: &str) -> zbus::Result<OwnedVariant> {
         let interface = format!("org.freedesktop.systemd1.{interface}");
         self.call(object.as_str(), "Properties", "Get", &(interface, name)).await?.body().deserialize()
     }
@@ -129,7 +129,7 @@ impl Systemd {
     }
 }
 
-fn text(value: OwnedValue) -> String {
+fn text(value: OwnedVariant) -> String {
     String::try_from(value).unwrap_or_default()
 }
 

@@ -40,10 +40,6 @@ impl<'a> Clock<'a> {
         self.now
     }
 
-    pub fn zone(&self) -> &TimeZone {
-        &self.zone
-    }
-
     /// When five fields of a crontab come next, in the zone that `CRON_TZ` names.
     pub fn next_of_cron(&self, fields: &str, zone: Option<&[u8]>) -> Result<Option<Timestamp>> {
         let key = (fields.to_owned(), zone.map(<[u8]>::to_vec));
