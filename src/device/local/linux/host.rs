@@ -12,6 +12,7 @@ use super::{
     startup, tasks,
 };
 use crate::device::local::support;
+use crate::device::local::windows_root::registry;
 use crate::error::Result;
 use crate::guard::Order;
 use crate::model::{Answer, FileFacts, FileQuery, Job, Outcome, Query, Step, Wish};
@@ -68,7 +69,8 @@ impl Host {
             | Query::FileInfo(_)
             | Query::Drivers(_)
             | Query::Startup(_)
-            | Query::Persistence(_) => files(&self.view()?, &self.users, query, job)?,
+            | Query::Persistence(_)
+            | Query::Registry(_) => files(&self.view()?, &self.users, query, job)?,
             other => return Err(support::no_query(&other, "local")),
         })
     }
@@ -98,6 +100,7 @@ pub(super) fn files(view: &View, users: &Users, query: Query, job: &Job) -> Resu
         Query::Dir(q) => Answer::Dir(dir::list(view, &q, &users.accounts(), job)?),
         Query::Find(q) => Answer::Find(find::find(view, &q, &users.accounts(), job)?),
         Query::FileInfo(q) => Answer::FileInfo(Box::new(fileinfo::read(view, &q, &users.accounts(), job)?)),
+        Query::Registry(q) => Answer::Registry(registry::read(view, &q, job)?),
         Query::Services(_) => Answer::Services(services::list(view, None, job)?),
         Query::Tasks(q) => Answer::Tasks(tasks::list(view, None, &q, job)?),
         Query::Drivers(_) => Answer::Drivers(drivers::list(view, job)?),
