@@ -203,8 +203,19 @@ impl Step {
     /// Whether `undo` reverses it, so that the person's code is the only line to give. A disclosure is not undone.
     pub const fn is_reversible(&self) -> bool {
         match self {
+            Step::Quarantine { .. }
+            | Step::Restore { .. }
+            | Step::Stop { .. }
+            | Step::CutLine { .. }
+            | Step::PutLine { .. }
+            | Step::StopService { .. }
+            | Step::StartService { .. }
+            | Step::RemoveLink { .. }
+            | Step::RestoreLink { .. }
+            | Step::Mask { .. }
+            | Step::Unmask { .. }
+            | Step::ReloadServices => true,
             Step::Disclose { .. } => false,
-            _ => true,
         }
     }
 }
