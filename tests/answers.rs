@@ -128,6 +128,11 @@ fn completed_projected_and_empty() {
         ("processes", json!({ "pid": std::process::id(), "fields": ["pid", "sha256"] })),
         ("processes", json!({ "tree": true, "limit": 1000 })),
         ("connections", json!({})),
+        ("services", json!({})),
+        ("drivers", json!({})),
+        ("scheduledtasks", json!({})),
+        ("scheduledtasks", json!({ "name": "no-such-task" })),
+        ("startupfolders", json!({})),
         ("getfile", json!({ "path": file })),
         ("evidence", json!({})),
         ("evidence", json!({ "name": "plain.txt" })),
@@ -167,17 +172,7 @@ fn failed_unsupported_running_and_followed() {
     for tool in live_response::commands::ALL {
         let name = tool.spec().name;
         let (_, example) = tool.spec().examples.last().expect("an example");
-        let unsupported = [
-            "drivers",
-            "scheduledtasks",
-            "startupfolders",
-            "registry",
-            "analyze",
-            "collect",
-            "scan",
-            "isolate",
-            "release",
-        ];
+        let unsupported = ["registry", "analyze", "collect", "scan", "isolate", "release"];
         if unsupported.contains(&name) {
             let result = rpc.call(name, serde_json::from_str(example).expect("JSON"));
             check(name, &result, "refused");

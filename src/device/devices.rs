@@ -253,7 +253,8 @@ mod tests {
         assert_eq!(arrival.os.raw(), "Image OS 1");
         let query = Query::Dir(DirQuery { path: DevicePath::new("/etc"), full_path: false });
         let Answer::Dir(rows) = image.read(query, &job).await.unwrap() else { panic!() };
-        let owner = rows[0].attributes.as_ref().unwrap().owner.as_ref().unwrap().raw();
+        let first = crate::model::FileEntry::from(&rows[0]);
+        let owner = first.attributes.as_ref().unwrap().owner.as_ref().unwrap().raw();
         assert_eq!((rows.len(), owner), (2, "ann"));
         let mut fetched = image.fetch(FileQuery { path: DevicePath::new("/link") }, &job).await.unwrap();
         let mut text = String::new();

@@ -5,6 +5,7 @@
 
 mod device;
 mod file;
+mod file_row;
 mod ids;
 mod inventory;
 mod job;
@@ -20,6 +21,7 @@ mod time;
 
 pub use device::*;
 pub use file::*;
+pub use file_row::*;
 pub use ids::*;
 pub use inventory::*;
 pub use job::*;

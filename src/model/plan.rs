@@ -225,9 +225,21 @@ impl Step {
     /// Whether `undo` reverses it, so that the person's code is the only line to give. A disclosure is not undone.
     pub const fn is_reversible(&self) -> bool {
         match self {
-            Step::Run { .. } | Step::DeleteScript { .. } | Step::Disclose { .. } => false,
+            Step::Quarantine { .. }
+            | Step::Restore { .. }
+            | Step::Stop { .. }
+            | Step::CutLine { .. }
+            | Step::PutLine { .. }
+            | Step::StopService { .. }
+            | Step::StartService { .. }
+            | Step::RemoveLink { .. }
+            | Step::RestoreLink { .. }
+            | Step::Mask { .. }
+            | Step::Unmask { .. }
+            | Step::ReloadServices => true,
             // Of a file that is put nothing is replaced: `remediate file` takes it away.
-            _ => true,
+            Step::Put { .. } => true,
+            Step::Run { .. } | Step::DeleteScript { .. } | Step::Disclose { .. } => false,
         }
     }
 

@@ -49,9 +49,9 @@ fn system(wish: &Wish) -> Result<()> {
 pub fn no_query(query: &Query, device: &str) -> Error {
     let (command, hint) = match query {
         Query::Services(_) => ("services", "this system is not supported yet"),
-        Query::Drivers(_) => ("drivers", "`dir /sys/module` shows the modules that are loaded"),
-        Query::Tasks(_) => ("scheduledtasks", "`dir /etc/cron.d` and `dir /var/spool/cron` show cron's files"),
-        Query::Startup(_) => ("startupfolders", "`findfile *.desktop` finds autostart entries"),
+        Query::Drivers(_) => ("drivers", "this system is not supported yet"),
+        Query::Tasks(_) => ("scheduledtasks", "this system is not supported yet"),
+        Query::Startup(_) => ("startupfolders", "this system is not supported yet"),
         Query::Registry(_) => ("registry", "this system is not supported yet"),
         Query::Persistence(_) => ("persistence", "this system is not supported yet"),
         Query::Analyze(_) => ("analyze", "there is no engine yet; `fileinfo` gives hashes to look up"),

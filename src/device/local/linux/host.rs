@@ -8,7 +8,10 @@ use super::systemd_bus::SystemdBus;
 use super::users::{Accounts, Users};
 use super::view::{Names, View};
 use super::work_folder::WorkFolder;
-use super::{arrival, connections, dir, enter, fetch, fileinfo, find, hash, persistence, processes, resolve, services};
+use super::{
+    arrival, connections, dir, drivers, enter, fetch, fileinfo, find, hash, persistence, processes, resolve, services,
+    startup, tasks,
+};
 use crate::config::Config;
 use crate::device::local::support;
 use crate::device::local::windows_root::registry;
@@ -68,10 +71,13 @@ impl Host {
             Query::Connections(q) => Answer::Connections(connections::list(&q, &self.users, job)?),
             Query::Remediated(q) => Answer::Remediated(self.settings.quarantine.rows(&q, job)?),
             Query::Services(_) => Answer::Services(services::list(&self.view()?, SystemdBus::host().as_ref(), job)?),
+            Query::Tasks(q) => Answer::Tasks(tasks::list(&self.view()?, SystemdBus::host().as_ref(), &q, job)?),
             Query::Enter(_)
             | Query::Dir(_)
             | Query::Find(_)
             | Query::FileInfo(_)
+            | Query::Drivers(_)
+            | Query::Startup(_)
             | Query::Persistence(_)
             | Query::Registry(_) => files(&self.view()?, &self.users, query, job)?,
             other => return Err(support::no_query(&other, "local")),
@@ -108,6 +114,9 @@ pub(super) fn files(view: &View, users: &Users, query: Query, job: &Job) -> Resu
         Query::FileInfo(q) => Answer::FileInfo(Box::new(fileinfo::read(view, &q, &users.accounts(), job)?)),
         Query::Registry(q) => Answer::Registry(registry::read(view, &q, job)?),
         Query::Services(_) => Answer::Services(services::list(view, None, job)?),
+        Query::Tasks(q) => Answer::Tasks(tasks::list(view, None, &q, job)?),
+        Query::Drivers(_) => Answer::Drivers(drivers::list(view, job)?),
+        Query::Startup(_) => Answer::Startup(startup::list(view, job)?),
         Query::Persistence(q) => Answer::Persistence(persistence::list(view, &q, job)?),
         other => return Err(support::no_query(&other, "image")),
     })

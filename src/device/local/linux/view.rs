@@ -719,7 +719,7 @@ pub(super) mod tests {
         let job = crate::model::Job::default();
         let query = crate::model::DirQuery { path: device_path(root), full_path: false };
         let rows = super::super::dir::list(&view, &query, &Numbers, &job).unwrap();
-        assert_eq!(rows.iter().map(|r| r.name.clone()).collect::<Vec<_>>(), [text("proc")]);
+        assert_eq!(rows.iter().map(|r| r.path()).collect::<Vec<_>>(), [b"proc"]);
         assert_eq!(job.take_warnings(), ["3 entries of this program's own state left out"]);
     }
 

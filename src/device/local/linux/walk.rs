@@ -40,9 +40,6 @@ pub(super) trait Visit: Sync {
 
     /// Looks at one entry, a directory too; directories are entered afterwards.
     fn entry(&self, at: &Place<'_>, entry: &RawDirEntry<'_>, rows: &mut Vec<Self::Row>);
-
-    /// Puts one thread's rows in order.
-    fn arrange(&self, _: &mut Vec<Self::Row>) {}
 }
 
 /// The directory whose entries are met.
@@ -222,7 +219,6 @@ impl<'a, V: Visit> Walk<'a, V> {
             }
             queue.share(&mut tasks);
         }
-        self.visit.arrange(&mut rows);
         Ok(rows)
     }
 

@@ -1,6 +1,7 @@
 //! What may not be put into a plan is refused, and what is put there is exact.
 
 mod lines;
+mod services;
 
 use super::*;
 use crate::device::local::linux::effect;

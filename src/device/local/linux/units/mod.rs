@@ -12,8 +12,8 @@ mod unit;
 #[cfg(test)]
 pub(super) mod tests;
 
-pub use exec::{Exec, specify};
-pub use name::{Name, unescape};
-pub use search::{Directory, Entry, Index, Place, Scope, Wanted, directories, own_directories};
-pub use text::{Assignment, Text};
-pub use unit::{Part, State, Unit, Units, is_true};
+pub use exec::specify;
+pub use name::Name;
+pub use search::{Place, Scope};
+pub use text::Text;
+pub use unit::{Part, State, Unit, Units};
