@@ -6,15 +6,23 @@
 use crate::dispatcher::Dispatcher;
 use crate::error::{Error, ErrorCode, Result};
 use crate::guard::{Approved, Ballot, Execution, RequestView};
-use crate::model::{Disclosure, End, Job, Outcome, Remediated, Sha256, Timestamp, Verified};
+use crate::model::{Disclosure, End, Job, Outcome, Question, Remediated, Sha256, Timestamp, Verified};
 use crate::registry::{Core, blocking};
 use crate::shape::Untrusted;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 /// A device that was told to stop answers within this, or its outcome is unknown.
 const STOP_GRACE: Duration = Duration::from_secs(15);
+
+/// The person who approves, for what running work asks.
+pub trait Person {
+    /// Whether the person says yes. Dropped when the work waits no longer.
+    fn says_yes<'a>(&'a mut self, question: &'a str) -> Pin<Box<dyn Future<Output = bool> + 'a>>;
+}
 
 /// What a vote led to.
 #[derive(Debug)]
@@ -53,23 +61,34 @@ impl Dispatcher {
     ///
     /// Refusals are the guard's: `E_FACTOR_INVALID`, `E_TOO_FAST`, `E_EXPIRED`, `E_CONSUMED` and the like. What the
     /// device makes of the plan is no error here: it is the outcome.
-    pub async fn decide(&self, ballot: Ballot) -> Result<Decided> {
+    pub async fn decide(&self, ballot: Ballot, person: &mut dyn Person) -> Result<Decided> {
         let signals = Signals::take()?;
         let core = self.core().clone();
-        let decided = tokio::spawn(async move {
+        let (asks, mut questions) = unbounded_channel();
+        let mut decided = tokio::spawn(async move {
             let voted = core.guard(move |g| g.vote(ballot)).await??;
             if !voted.granted {
                 return Ok(Decided::Counted(voted.view));
             }
-            run(&core, voted.view).await
+            run(&core, voted.view, asks).await
         });
-        let decided = decided.await.map_err(|e| Error::new(ErrorCode::Internal, "the decision broke off").source(e))?;
+        let decided = loop {
+            let question: Question = tokio::select! {
+                decided = &mut decided => break decided,
+                Some(question) = questions.recv() => question,
+            };
+            tokio::select! {
+                decided = &mut decided => break decided,
+                yes = person.says_yes(&question.text) => question.answer(yes),
+            }
+        };
+        let decided = decided.map_err(|e| Error::new(ErrorCode::Internal, "the decision broke off").source(e))?;
         drop(signals);
         decided
     }
 }
 
-async fn run(core: &Arc<Core>, view: RequestView) -> Result<Decided> {
+async fn run(core: &Arc<Core>, view: RequestView, asks: UnboundedSender<Question>) -> Result<Decided> {
     let id = view.id.clone();
     let (approved, execution) = core.guard(move |g| g.consume(&id)).await??;
     let (execution, begun) = core
@@ -79,7 +98,7 @@ async fn run(core: &Arc<Core>, view: RequestView) -> Result<Decided> {
         })
         .await?;
     let outcome = match begun {
-        Ok(()) => perform(core, approved, view.disclosure.as_ref()).await,
+        Ok(()) => perform(core, approved, view.disclosure.as_ref(), asks).await,
         Err(e) => failed(&e),
     };
     let view = record(core, execution, &outcome).await?;
@@ -105,8 +124,14 @@ async fn record(core: &Arc<Core>, execution: Execution, outcome: &Outcome) -> Re
 }
 
 /// Runs the plan within the command's time; a device that does not come back leaves an unknown outcome.
-async fn perform(core: &Arc<Core>, approved: Approved, disclosure: Option<&Disclosure>) -> Outcome {
+async fn perform(
+    core: &Arc<Core>,
+    approved: Approved,
+    disclosure: Option<&Disclosure>,
+    asks: UnboundedSender<Question>,
+) -> Outcome {
     let job = Arc::new(Job::default());
+    job.ask_of(asks);
     let limit = Duration::from_secs(core.sessions.limits().command_s);
     let mut work = tokio::spawn({
         let (core, job, slice) = (core.clone(), job.clone(), disclosure.cloned());

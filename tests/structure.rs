@@ -26,8 +26,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("commands", &["registry", "evidence"]),
     ("dispatcher", &["registry", "commands", "guard", "session", "audit", "evidence", "device"]),
     ("decide", &["dispatcher", "guard", "registry"]),
+    ("dead_man", &["device", "guard", "audit"]),
     ("front", &["dispatcher", "registry", "commands"]),
-    ("cli", &["dispatcher", "decide", "front", "guard", "audit", "evidence", "registry", "commands"]),
+    ("cli", &["dispatcher", "decide", "dead_man", "front", "guard", "audit", "evidence", "registry", "commands"]),
     ("main", &["cli"]),
 ];
 

@@ -72,6 +72,9 @@ enum Sub {
     Schema(schema::Args),
     /// What works here, and what is missing
     Doctor(doctor::Args),
+    /// Holds an isolation: started by the program itself
+    #[command(hide = true)]
+    DeadMan { home: PathBuf },
     /// Completions for a shell, on stdout
     Completions(completions::Args),
 }
@@ -142,6 +145,7 @@ fn perform(cli: Cli, io: &mut Io) -> Result<Exit> {
         Sub::Policy(sub) => policy::run(&config()?, sub, io),
         Sub::Schema(args) => schema::run(&args, io),
         Sub::Doctor(args) => doctor::run(config(), args, io),
+        Sub::DeadMan { home } => crate::dead_man::run(home, &mut io.out).map(|()| Exit::Done),
         Sub::Completions(args) => completions::run(&args, &mut Cli::command(), io),
     }
 }

@@ -221,7 +221,6 @@ mod tests {
         );
         let unsupported = |e: Error| assert!(e.code == ErrorCode::Unsupported && e.hint.is_some(), "{e}");
         unsupported(local.read(ServiceQuery::default().query(), &job).await.err().unwrap());
-        unsupported(local.supports(&Wish::Release).unwrap_err());
         for query in
             [ProcessQuery::default().query(), ConnectionQuery::default().query(), RemediatedQuery::default().query()]
         {

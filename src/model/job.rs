@@ -3,6 +3,8 @@
 use crate::error::{Error, ErrorCode, Result};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
 
 /// Work looks at [`Job::check`] in every loop over unbounded input, so that a cancel stops it for real.
 #[derive(Default, Debug)]
@@ -14,7 +16,25 @@ pub struct Job {
     unit: AtomicU8,
     warnings: Mutex<Vec<String>>,
     wake: tokio::sync::Notify,
+    person: Mutex<Option<tokio::sync::mpsc::UnboundedSender<Question>>>,
 }
+
+/// Something that approved work asks the person who approved it.
+#[derive(Debug)]
+pub struct Question {
+    pub text: String,
+    answer: SyncSender<bool>,
+}
+
+impl Question {
+    /// Only the first answer counts, and only where the work still waits.
+    pub fn answer(&self, yes: bool) {
+        let _ = self.answer.try_send(yes);
+    }
+}
+
+/// How long work waits before it looks again whether it is to stop.
+const TICK: Duration = Duration::from_millis(100);
 
 /// What a job counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,6 +82,34 @@ impl Job {
         } else {
             Error::new(ErrorCode::Cancelled, "the command was cancelled")
         })
+    }
+
+    /// Makes `person` the one whom the work asks.
+    pub fn ask_of(&self, person: tokio::sync::mpsc::UnboundedSender<Question>) {
+        if let Ok(mut asked) = self.person.lock() {
+            *asked = Some(person);
+        }
+    }
+
+    /// Asks the person and blocks for the answer; `None` where nobody is there, nobody answers in time, or the work is
+    /// to stop.
+    pub fn ask(&self, text: impl Into<String>, within: Duration) -> Option<bool> {
+        let (answer, answers) = sync_channel(1);
+        let question = Question { text: text.into(), answer };
+        self.person.lock().ok()?.as_ref()?.send(question).ok()?;
+        self.wait_for(&answers, within)
+    }
+
+    fn wait_for(&self, answers: &Receiver<bool>, within: Duration) -> Option<bool> {
+        let deadline = Instant::now() + within;
+        while !self.is_cancelled() && Instant::now() < deadline {
+            match answers.recv_timeout(TICK.min(deadline.saturating_duration_since(Instant::now()))) {
+                Ok(yes) => return Some(yes),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+        None
     }
 
     /// How much there is in all; 0 where nobody knows.

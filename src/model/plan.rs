@@ -3,7 +3,7 @@
 //! Invariant: a step is self-contained and exact. It names the entity by identity and content, so that the device can
 //! refuse it when the entity is no longer the one that a person saw.
 
-use super::{DevicePath, FileIdentity, Sha256, Timestamp, UndoId, row};
+use super::{DevicePath, FileIdentity, Isolation, IsolationRules, Release, Sha256, Timestamp, UndoId, row};
 use crate::shape::Untrusted;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -46,8 +46,10 @@ pub enum Wish {
         kind: EntityKind,
         ids: Vec<String>,
     },
+    /// `rules` are the policy's, put in before the device resolves it.
     Isolate {
         selective: bool,
+        rules: IsolationRules,
     },
     Release,
     Run {
@@ -175,13 +177,18 @@ pub enum Step {
     Restore { undo_id: UndoId, path: DevicePath, size_bytes: u64, sha256: Sha256, mode: u32, uid: u32, gid: u32 },
     /// Shows a slice of sealed content to the requester.
     Disclose { slice: Disclosure },
+    /// Cuts the host off the network.
+    Isolate { isolation: Isolation },
+    /// Ends an isolation.
+    Release { release: Release },
 }
 
 impl Step {
-    /// Whether `undo` reverses it, so that the person's code is the only line to give. A disclosure is not undone.
+    /// Whether `undo`, or `release`, reverses it, so that no check value is asked for. A disclosure is not undone.
     pub const fn is_reversible(&self) -> bool {
         match self {
             Step::Quarantine { .. } | Step::Restore { .. } | Step::Stop { .. } => true,
+            Step::Isolate { .. } | Step::Release { .. } => true,
             Step::Disclose { .. } => false,
         }
     }

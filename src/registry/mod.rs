@@ -11,7 +11,7 @@ mod schema;
 mod spec;
 
 pub use crate::session::TranscriptLine;
-pub use args::{Common, canonical, split};
+pub use args::{Common, canonical, one_line, split};
 pub use context::{Call, Context, Core, blocking};
 pub(crate) use follow::running;
 pub use follow::{Followed, JobRow, request_result};

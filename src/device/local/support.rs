@@ -7,12 +7,12 @@ use crate::model::{EntityKind, Query, Wish};
 /// Whether this host can do such a thing.
 pub fn on_host(wish: &Wish) -> Result<()> {
     let hint = match wish {
+        Wish::Isolate { .. } | Wish::Release => return system(wish),
         Wish::Remediate { kind: EntityKind::File | EntityKind::Process, .. }
         | Wish::Undo { kind: EntityKind::File | EntityKind::Process, .. } => return system(wish),
         Wish::Remediate { .. } | Wish::Undo { .. } => {
             "it takes files and processes: name the file that the entity runs, or its process"
         }
-        Wish::Isolate { .. } | Wish::Release => "isolation is not built yet; `connections` shows what is open",
         Wish::Run { .. } => "scripts are not run here yet; the typed commands look at the host",
         Wish::PutFile { .. } => "files are not put here yet",
         Wish::Collect { .. } => "packages are not built yet; `getfile` collects single files",

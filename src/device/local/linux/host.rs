@@ -6,6 +6,7 @@ use super::effect::{self, Quarantine};
 use super::own::OwnThings;
 use super::users::{Accounts, Users};
 use super::view::{Names, View};
+use super::watch::Watch;
 use super::{arrival, connections, dir, enter, fetch, fileinfo, find, hash, processes, resolve};
 use crate::device::local::support;
 use crate::error::Result;
@@ -49,7 +50,7 @@ impl Host {
 
     pub fn read(&self, query: Query, job: &Job) -> Result<Answer> {
         Ok(match query {
-            Query::Arrival(_) => Answer::Arrival(arrival::read(job)?),
+            Query::Arrival(_) => Answer::Arrival(arrival::read(&Watch::new(self.quarantine.home()), job)?),
             Query::Processes(q) => {
                 let hashed = |image: &File| hash::sha256(image, job);
                 Answer::Processes(processes::list(&q, &self.users, &hashed, job)?)

@@ -8,7 +8,8 @@ use super::facts::Facts;
 use super::proc::{self, Clock, Entry, Proc};
 use super::users::Accounts;
 use super::view::{How, Opened, View};
-use super::{fileinfo, hash, package};
+use super::watch::Watch;
+use super::{fileinfo, hash, package, preflight};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{DevicePath, EntityKind, FileIdentity, FileTarget, Job, ProcessTarget, Step, UndoId, Unit, Wish};
 use crate::shape::Untrusted;
@@ -96,6 +97,11 @@ impl<'a> Resolver<'a> {
             Wish::Remediate { kind: EntityKind::Process, ids } => self.stop_processes(ids),
             Wish::Undo { kind: EntityKind::File, ids } => self.restore(ids, &|id| self.kept_file(id)),
             Wish::Undo { kind: EntityKind::Process, ids } => self.restore(ids, &|id| self.kept_image(id)),
+            Wish::Isolate { selective, rules } => {
+                let watch = Watch::new(self.quarantine.home());
+                preflight::isolate(*selective, rules, &watch, self.accounts, self.job).map(|step| vec![step])
+            }
+            Wish::Release => preflight::release(&Watch::new(self.quarantine.home())).map(|step| vec![step]),
             other => Err(Error::new(ErrorCode::Unsupported, format!("local has no `{}`", other.kind()))),
         }
     }

@@ -1,19 +1,25 @@
-//! What changes this host: quarantine, restore, stop.
+//! What changes this host: quarantine, restore, stop, isolate, release.
 //!
 //! Invariant: nothing here runs without an [`Order`], taken by value, and every order is checked again against the
 //! entity on the opened handle. An entity that is not the approved one is left as it is and reported as drift.
 #![allow(clippy::disallowed_methods)]
 
 mod bytes;
+mod dead_man;
+mod isolate;
+mod nft;
 mod place;
 mod quarantine;
 mod record;
 mod restore;
 mod stop;
 
+pub use dead_man::{Ended, SUBCOMMAND, hold, revive};
+pub use nft::program as nft_program;
 pub use place::Place;
 pub use record::{Kept, KeptFile, KeptProcess, Quarantine, Standing, undo_id};
 
+use super::watch::Watch;
 use crate::error::{Error, ErrorCode};
 use crate::guard::Order;
 use crate::model::{End, Job, Outcome, ProcessTarget, Remediated, Step, Unit, Verified};
@@ -27,6 +33,11 @@ enum Did {
     /// The entity is not the approved one; nothing was done to it.
     Drift(String),
     Failed(Error),
+    /// It was done, and taken back.
+    RolledBack {
+        row: Box<Remediated>,
+        error: Error,
+    },
     /// It may have happened.
     Unknown {
         row: Box<Remediated>,
@@ -70,6 +81,10 @@ pub fn carry_out(orders: impl Iterator<Item = Order>, store: &Quarantine, job: &
             }
             Did::Drift(message) => outcome.end = End::Drift { step: index, message },
             Did::Failed(e) => outcome.end = failed(&e),
+            Did::RolledBack { row, error } => {
+                outcome.rows.push(*row);
+                outcome.end = failed(&error);
+            }
             Did::Unknown { row, message } => {
                 outcome.rows.push(*row);
                 outcome.end = End::Unknown { message };
@@ -88,6 +103,8 @@ fn carry_out_one(order: Order, stopped: Option<&ProcessTarget>, store: &Quaranti
         Step::Quarantine { .. } => quarantine::quarantine(order, stopped, store, job),
         Step::Restore { .. } => restore::restore(order, store, job),
         Step::Stop { .. } => stop::stop(order, store, job),
+        Step::Isolate { .. } => isolate::isolate(order, &Watch::new(store.home()), job),
+        Step::Release { .. } => isolate::release(order, &Watch::new(store.home()), job),
         Step::Disclose { .. } => Did::Failed(Error::new(
             ErrorCode::Unsupported,
             "a disclosure is read from the evidence store, not done here",
