@@ -172,8 +172,6 @@ fn failed_unsupported_running_and_followed() {
             "scan",
             "run",
             "putfile",
-            "isolate",
-            "release",
             "library",
         ];
         if unsupported.contains(&name) {

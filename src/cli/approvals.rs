@@ -74,8 +74,10 @@ row! {
 const COLUMNS: &[&str] = &["request_id", "match", "state", "command", "device", "by", "expires"];
 
 pub(super) fn run(config: &Config, sub: Sub, io: &mut Io) -> Result<Exit> {
-    if crate::dead_man::revive(&config.home)? {
-        io.note("the dead-man of the isolation had died and was started again");
+    match crate::dead_man::revive(&config.home) {
+        Ok(true) => io.note("the dead-man of the isolation had died and was started again"),
+        Ok(false) => {}
+        Err(e) => io.complain(&e),
     }
     let dispatcher = Dispatcher::new(config);
     match sub {

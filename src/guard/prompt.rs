@@ -258,6 +258,9 @@ fn isolate(out: &mut String, isolation: &Isolation) -> std::fmt::Result {
         };
         field(out, name, &format!("{what} ({})", clean(&exemption.why)))?;
     }
+    if !isolation.exemptions.iter().any(|e| matches!(e.way, Way::In | Way::Both)) {
+        field(out, "! comes in", "nothing: after it only a person at this host itself can release it")?;
+    }
     field(
         out,
         "confirm",

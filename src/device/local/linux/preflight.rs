@@ -29,9 +29,7 @@ pub fn isolate(selective: bool, rules: &IsolationRules, watch: &Watch, accounts:
     let kind = if selective { IsolationKind::Selective } else { IsolationKind::Full };
     let ssh = if rules.ssh { ways.ssh(accounts) } else { Vec::new() };
     let exemptions = exemptions(kind, rules, &ssh, job)?;
-    if let Some(own) = ways.own() {
-        keeps(&exemptions, &own)?;
-    }
+    keeps(&exemptions, &ways.own())?;
     reachable(&ssh, rules, job)?;
     let cuts = ways.established().filter(|s| !exemptions.iter().any(|e| passes(e, s))).count();
     Ok(Step::Isolate {
@@ -70,35 +68,35 @@ pub fn foreign() -> Error {
 
 /// `E_EXISTS` where the host is isolated, or is to be.
 pub fn not_isolated(watch: &Watch) -> Result<()> {
-    let by = match isolation::state()? {
-        State::Isolated { kind, by, .. } => Some((kind, by)),
-        State::Foreign => return Err(foreign()),
-        State::None => watch.held()?.map(|held| (held.isolation.kind, held.by)),
+    let (state, held) = (isolation::state()?, watch.held()?);
+    let (kind, by) = match (state, &held) {
+        (State::Isolated { kind, by, .. }, _) => (kind, by),
+        (State::Foreign, _) => return Err(foreign()),
+        (State::None, Some(held)) => (held.isolation.kind, held.by.clone()),
+        (State::None, None) => return Ok(()),
     };
-    match by {
-        None => Ok(()),
-        Some((kind, by)) => {
-            let what = format!("the host is isolated already ({}, by {by})", kind.as_str());
-            Err(Error::new(ErrorCode::Exists, what).hint("`release` ends that, after a person's yes"))
-        }
-    }
+    let until = held.map(|h| format!(", until {}", h.lease_by)).unwrap_or_default();
+    let what = format!("the host is isolated already: {}, by {by}{until}", kind.as_str());
+    Err(Error::new(ErrorCode::Exists, what).hint("`release` ends that, after a person's yes"))
 }
 
-/// `E_MGMT_CHANNEL` where the connection that somebody hangs on would be cut.
-pub fn keeps(exemptions: &[Exemption], own: &Inbound) -> Result<()> {
-    let kept = exemptions.iter().any(|e| match e.way {
-        Way::Both => e.peer.reaches(own.peer),
-        Way::In => e.peer.reaches(own.peer) && e.peer.port == Some(own.port),
-        Way::Out => false,
-    });
-    if kept {
-        return Ok(());
+/// `E_MGMT_CHANNEL` where the connections that somebody hangs on would all be cut.
+pub fn keeps(exemptions: &[Exemption], own: &[Inbound]) -> Result<()> {
+    let is_kept = |own: &Inbound| {
+        exemptions.iter().any(|e| match e.way {
+            Way::Both => e.peer.reaches(own.peer),
+            Way::In => e.peer.reaches(own.peer) && e.peer.port == Some(own.port),
+            Way::Out => false,
+        })
+    };
+    match own.first() {
+        Some(lost) if !own.iter().any(is_kept) => Err(Error::new(
+            ErrorCode::MgmtChannel,
+            format!("the connection from {} to port {} would be cut, and no way in left", lost.peer, lost.port),
+        )
+        .hint("ask anew while the session is open, or put its address into [isolation] allow of the policy")),
+        _ => Ok(()),
     }
-    Err(Error::new(
-        ErrorCode::MgmtChannel,
-        format!("the connection from {} to port {} would be cut, and no way in left", own.peer, own.port),
-    )
-    .hint("ask anew while the session is open, or put its address into [isolation] allow of the policy"))
 }
 
 fn exemptions(kind: IsolationKind, rules: &IsolationRules, ssh: &[Inbound], job: &Job) -> Result<Vec<Exemption>> {
@@ -256,7 +254,7 @@ mod tests {
         };
         let own = inbound("192.0.2.7", 22);
         for kept in [exempt(Way::In, "192.0.2.7:22"), exempt(Way::Both, "192.0.2.0/24")] {
-            keeps(&kept, &own).unwrap();
+            keeps(&kept, std::slice::from_ref(&own)).unwrap();
         }
         for cut in [
             Vec::new(),
@@ -265,7 +263,7 @@ mod tests {
             exempt(Way::Out, "192.0.2.7:22"),
             exempt(Way::Both, "198.51.100.0/24"),
         ] {
-            assert_eq!(keeps(&cut, &own).unwrap_err().code, ErrorCode::MgmtChannel);
+            assert_eq!(keeps(&cut, std::slice::from_ref(&own)).unwrap_err().code, ErrorCode::MgmtChannel);
         }
     }
 

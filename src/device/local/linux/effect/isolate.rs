@@ -64,9 +64,7 @@ pub fn isolate(order: Order, watch: &Watch, job: &Job) -> Did {
 fn apply(by: &RequestId, isolation: &Isolation, rules: &Ruleset, watch: &Watch, job: &Job) -> Result<Held> {
     let right = watch.step()?;
     not_isolated(watch)?;
-    if let Some(own) = Ways::look(job)?.own() {
-        keeps(&isolation.exemptions, &own)?;
-    }
+    keeps(&isolation.exemptions, &Ways::look(job)?.own())?;
     job.check()?;
     let mut held = Held::new(by.clone(), isolation.clone())?;
     right.hold(&held)?;
