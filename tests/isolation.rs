@@ -184,7 +184,8 @@ fn selective_keeps_what_the_policy_names_for_it_and_dns() {
     let Net { host, outside } = &case.net;
     let _listeners = [8443, 8080].map(|port| outside.listen(at(V4, 3, port)));
     let (dns, dhcp) = (outside.udp_socket(at(V4, 2, 53)), outside.udp_socket(at(V4, 2, 67)));
-    (echo(&dns), echo(&dhcp));
+    echo(&dns);
+    echo(&dhcp);
     let resolver = case.home.file("resolv.conf", format!("nameserver 127.0.0.53\nnameserver {V4}2\n"));
     let pending = case.with_mount(&resolver, "/etc/resolv.conf", &["call", "isolate", r#"{"type":"selective"}"#]);
     let request = text(&pending.json()["approval"]["request_id"]);

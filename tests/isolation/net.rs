@@ -182,9 +182,8 @@ pub fn echo(socket: &UdpSocket) {
     std::thread::spawn(move || {
         let mut buffer = [0; 64];
         while began.elapsed() < 3 * PATIENCE {
-            match socket.recv_from(&mut buffer) {
-                Ok((n, from)) => drop(socket.send_to(&buffer[..n], from)),
-                Err(_) => {}
+            if let Ok((n, from)) = socket.recv_from(&mut buffer) {
+                let _ = socket.send_to(&buffer[..n], from);
             }
         }
     });
