@@ -245,11 +245,14 @@ fn gt_137_without_a_confirmation_it_is_rolled_back() {
 
 #[test]
 fn a_person_who_does_not_say_yes_takes_it_back() {
-    let Some(case) = Case::new("") else { return };
+    let Some(case) = Case::new("[limits]\nisolations_per_hour = 1") else { return };
     let request = case.ask("isolate", json!({}));
     let said = case.run(&["approvals", "approve", &request], &format!("{}\nno\n", case.person.code()));
     said.expect(1).says("E_DENIED");
     assert_eq!((case.state().as_str(), case.rolled_back()), ("none", 1));
+    // That was the one of this hour.
+    assert_eq!(case.call("isolate", json!({}))["error"]["code"], "E_RATE_LIMITED");
+    assert_eq!(case.home.count("breaker.tripped"), 1);
 }
 
 #[test]

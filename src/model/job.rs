@@ -144,3 +144,41 @@ impl Job {
         self.warnings.lock().map(|mut w| std::mem::take(&mut *w)).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_person_nobody_said_yes() {
+        assert_eq!(Job::default().ask("well?", Duration::from_secs(60)), None);
+        let (job, (person, questions)) = (Job::default(), tokio::sync::mpsc::unbounded_channel());
+        job.ask_of(person);
+        drop(questions);
+        assert_eq!(job.ask("well?", Duration::from_secs(60)), None);
+    }
+
+    #[test]
+    fn the_first_answer_counts() {
+        let (job, (person, mut questions)) = (Job::default(), tokio::sync::mpsc::unbounded_channel());
+        job.ask_of(person);
+        let answers = std::thread::spawn(move || {
+            while let Some(question) = questions.blocking_recv() {
+                question.answer(question.text == "sure?");
+                question.answer(true);
+            }
+        });
+        assert_eq!(job.ask("sure?", Duration::from_secs(60)), Some(true));
+        assert_eq!(job.ask("maybe?", Duration::from_secs(60)), Some(false));
+        drop(job);
+        answers.join().unwrap();
+    }
+
+    #[test]
+    fn a_job_that_is_to_stop_waits_for_nobody() {
+        let (job, (person, _questions)) = (Job::default(), tokio::sync::mpsc::unbounded_channel());
+        job.ask_of(person);
+        job.cancel();
+        assert_eq!(job.ask("well?", Duration::from_secs(3600)), None);
+    }
+}

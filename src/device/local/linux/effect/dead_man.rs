@@ -16,13 +16,14 @@ use rustix::fd::OwnedFd;
 use rustix::net::RecvFlags;
 use rustix::net::netlink::NETFILTER;
 use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 /// The subcommand that is it.
-pub const SUBCOMMAND: &str = "dead-man";
+const SUBCOMMAND: &str = "dead-man";
 const READY: u8 = b'r';
 /// A process starts in milliseconds; on a machine that is loaded to the brim in seconds.
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
@@ -51,6 +52,7 @@ pub fn start(watch: &Watch) -> Result<()> {
     }
     let failed = |e| Error::io("the dead-man of the isolation cannot be started", e);
     let mut child = Command::new("/proc/self/exe")
+        .arg0("live-response")
         .arg(SUBCOMMAND)
         .arg(watch.home())
         .env_clear()

@@ -18,7 +18,7 @@ mod restore;
 mod service;
 mod stop;
 
-pub use dead_man::{Ended, SUBCOMMAND, hold, revive};
+pub use dead_man::{hold, revive};
 pub use nft::program as nft_program;
 pub use place::Place;
 pub use record::{Kept, KeptFile, KeptLine, KeptProcess, Quarantine, Standing, What, undo_id};
