@@ -149,6 +149,9 @@ impl Peer {
     }
 
     fn parse(text: &str) -> Option<Peer> {
+        if let Some(network) = Network::parse(text) {
+            return Some(Peer { network: Some(network), port: None });
+        }
         if let Some(port) = text.strip_prefix(':') {
             return Some(Peer { network: None, port: Some(self::port(port)?) });
         }
@@ -156,9 +159,6 @@ impl Peer {
             let network = Network::parse(inside).filter(Network::is_v6)?;
             let port = if rest.is_empty() { None } else { Some(self::port(rest.strip_prefix(':')?)?) };
             return Some(Peer { network: Some(network), port });
-        }
-        if let Some(network) = Network::parse(text) {
-            return Some(Peer { network: Some(network), port: None });
         }
         let (network, port) = text.rsplit_once(':')?;
         Some(Peer { network: Some(Network::parse(network).filter(|n| !n.is_v6())?), port: Some(self::port(port)?) })
@@ -262,6 +262,7 @@ mod tests {
             ("10.0.0.5:4222", "10.0.0.5:4222"),
             ("10.0.0.0/8:53", "10.0.0.0/8:53"),
             ("2001:db8::1", "2001:db8::1"),
+            ("::1", "::1"),
             ("2001:db8:ffff::1/33", "2001:db8:8000::/33"),
             ("[2001:db8::1]", "2001:db8::1"),
             ("[2001:db8::1]:443", "[2001:db8::1]:443"),

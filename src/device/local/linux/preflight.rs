@@ -272,6 +272,7 @@ mod tests {
         let tree = Scratch::new("preflight");
         let root = Root::at(tree.path());
         assert!(resolvers(&root).is_empty());
+        std::fs::create_dir_all(tree.path().join("run/systemd/resolve")).unwrap();
         tree.write("run/systemd/resolve/resolv.conf", "nameserver 10.0.0.2\n");
         tree.write("etc/resolv.conf", "# x\nnameserver 127.0.0.53\noptions edns0\n");
         assert_eq!(resolvers(&root), ["10.0.0.2".parse::<IpAddr>().unwrap()]);

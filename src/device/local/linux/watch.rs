@@ -56,7 +56,8 @@ impl Held {
             network: network(),
             commit_by_ms: ms(isolation.commit_s),
             lease_by_ms: ms(isolation.lease_s),
-            lease_by: Timestamp::now().plus_secs(i64::try_from(isolation.lease_s).unwrap_or(i64::MAX)),
+            lease_by: Timestamp::from_millis(Timestamp::now().as_millis())
+                .plus_secs(i64::try_from(isolation.lease_s).unwrap_or(i64::MAX)),
             isolation,
             listed_sha256: None,
         })
