@@ -222,6 +222,18 @@ fn pending_denied_and_done() {
 }
 
 #[test]
+fn refused_where_nobody_is_enrolled() {
+    let home = Home::new();
+    let mut rpc = Rpc::start(&home);
+    rpc.call("connect", json!({}));
+    for (tool, arguments) in [("isolate", json!({ "type": "selective", "comment": "x" })), ("release", json!({}))] {
+        let result = rpc.call(tool, arguments);
+        check(tool, &result, "refused");
+        assert_eq!(result["error"]["code"], "E_NO_HUMAN_CHANNEL", "{result}");
+    }
+}
+
+#[test]
 fn taken_back() {
     let home = Home::new();
     let file = home.file("target.bin", b"bytes that stay");
