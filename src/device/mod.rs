@@ -15,7 +15,9 @@ pub(crate) use local::{hold_isolation, revive_isolation};
 
 use crate::error::Result;
 use crate::guard::Approved;
-use crate::model::{Answer, DeviceId, DeviceRef, DeviceRow, FileFacts, FileQuery, Job, Outcome, Query, Step, Wish};
+use crate::model::{
+    Answer, DeviceId, DeviceRef, DeviceRow, FileFacts, FileQuery, Job, Outcome, Query, Step, Supply, Wish,
+};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -47,6 +49,6 @@ pub trait Device: Send + Sync {
     /// Looks, never touches.
     fn resolve<'a>(&'a self, wish: &'a Wish, job: &'a Arc<Job>) -> Fut<'a, Result<Vec<Step>>>;
 
-    /// Used up by running it.
-    fn apply<'a>(&'a self, approved: Approved, job: &'a Arc<Job>) -> Fut<'a, Outcome>;
+    /// Used up by running it. `supply` gives the bytes of library files.
+    fn apply<'a>(&'a self, approved: Approved, supply: Arc<dyn Supply>, job: &'a Arc<Job>) -> Fut<'a, Outcome>;
 }

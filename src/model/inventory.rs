@@ -111,11 +111,14 @@ row! {
     pub struct RegistryRow {
         pub key: Untrusted,
         pub value: Option<Untrusted>,
-        /// `REG_SZ`, `REG_DWORD`, …
-        pub kind: Option<&'static str>,
+        /// `REG_SZ`, `REG_DWORD`, …; `REG_0x…` for a type without a name.
+        pub kind: Option<String>,
+        /// Numbers in decimal, text as it is, all else as hex digits.
         pub data: Option<Untrusted>,
         pub modified: Option<Timestamp>,
         pub subkeys: Option<u64>,
+        /// Not so in the hive file: it stands in a transaction log only.
+        pub from_log: Option<bool>,
     }
 }
 
@@ -127,4 +130,18 @@ pub struct RegistryKey {
     /// Last written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub modified: Option<Timestamp>,
+    /// The data of the one value that was asked for, where it is secret: never a part of the answer.
+    #[serde(skip)]
+    pub secret: Option<SecretValue>,
+}
+
+/// What a person must agree to show.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SecretValue {
+    /// Why: `Windows account secrets`.
+    pub reason: &'static str,
+    /// The hive, and in it the value.
+    pub path: DevicePath,
+    /// Type and data as text, by lines.
+    pub content: String,
 }

@@ -12,6 +12,13 @@ pub fn have(program: &str) -> bool {
     found || missing(&format!("the program {program}"))
 }
 
+/// Whether Debian's Python has the module, with the same consequence.
+#[must_use]
+pub fn python(module: &str) -> bool {
+    let place = std::path::Path::new("/usr/lib/python3/dist-packages").join(format!("{module}.py"));
+    place.is_file() || missing(&format!("the Debian package python3-{module}"))
+}
+
 /// Whether this runs as root, with the same consequence.
 #[must_use]
 pub fn root() -> bool {
@@ -28,6 +35,15 @@ pub fn data(inside: &str) -> Option<PathBuf> {
         return None;
     }
     Some(path)
+}
+
+/// The content of one of them that is packed with xz.
+#[must_use]
+pub fn unpacked(inside: &str) -> Option<Vec<u8>> {
+    let packed = std::fs::File::open(data(inside)?).expect("a readable file");
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut lzma_rust2::XzReader::new(packed, true), &mut bytes).expect("an xz file");
+    Some(bytes)
 }
 
 /// What `tests/corpora.sh` fetched into `$LIVE_RESPONSE_TEST_CORPORA`.

@@ -10,13 +10,13 @@ pub fn on_host(wish: &Wish) -> Result<()> {
         Wish::Remediate { kind: EntityKind::Registry, .. } | Wish::Undo { kind: EntityKind::Registry, .. } => {
             "this host has no registry; a hive copy is evidence and is not changed here"
         }
-        Wish::Remediate { .. } | Wish::Undo { .. } => return system(wish),
+        Wish::Remediate { .. } | Wish::Undo { .. } | Wish::PutFile { .. } => return system(wish),
+        Wish::Run { .. } if cfg!(feature = "run") => return system(wish),
         Wish::Isolate { .. } | Wish::Release => return system(wish),
-        Wish::Run { .. } => "scripts are not run here yet; the typed commands look at the host",
-        Wish::PutFile { .. } => "files are not put here yet",
+        Wish::Run { .. } => "this build has no code to run scripts; the typed commands look at the host",
         Wish::Collect { .. } => "packages are not built yet; `getfile` collects single files",
         Wish::Scan { .. } => "there is no scanner yet; `fileinfo` gives hashes to look up",
-        Wish::DeleteScript { .. } => "there is no script library yet",
+        Wish::DeleteScript { .. } => "the script library is on no device",
         Wish::Disclose(_) => "content is read from the evidence store with `evidence`",
     };
     Err(no_wish(wish, "local", hint))
@@ -52,8 +52,8 @@ pub fn no_query(query: &Query, device: &str) -> Error {
         Query::Drivers(_) => ("drivers", "`dir /sys/module` shows the modules that are loaded"),
         Query::Tasks(_) => ("scheduledtasks", "`dir /etc/cron.d` and `dir /var/spool/cron` show cron's files"),
         Query::Startup(_) => ("startupfolders", "`findfile *.desktop` finds autostart entries"),
+        Query::Registry(_) => ("registry", "this system is not supported yet"),
         Query::Persistence(_) => ("persistence", "this system is not supported yet"),
-        Query::Registry(_) => ("registry", "`getfile` collects a hive for another tool"),
         Query::Analyze(_) => ("analyze", "there is no engine yet; `fileinfo` gives hashes to look up"),
         Query::Processes(_) => ("processes", "it needs a running system: `local`"),
         Query::Connections(_) => ("connections", "it needs a running system: `local`"),

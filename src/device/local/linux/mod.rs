@@ -50,4 +50,5 @@ pub mod view;
 mod walk;
 mod watch;
 mod way_in;
+mod work_folder;
 mod workers;

@@ -112,7 +112,7 @@ fn roll_back(isolation: &Isolation, by: &RequestId, watch: &Watch, why: &Error) 
     let mut row = row(isolation.kind, ROLLED_BACK, by, &isolation.ruleset_sha256);
     row.note = Some(Untrusted::new(why.message.clone()));
     match undone {
-        Ok(()) => Did::RolledBack {
+        Ok(()) => Did::Broken {
             row: Box::new(row),
             error: Error::new(why.code, format!("{}: rolled back, the host is not isolated", why.message)),
         },
@@ -191,6 +191,7 @@ fn row(kind: IsolationKind, outcome: &str, by: &RequestId, sha256: &Sha256) -> R
         outcome: outcome.into(),
         undo_id: None,
         path: None,
+        exit_code: None,
         sha256: Some(sha256.clone()),
         size_bytes: None,
         at: Some(Timestamp::now()),
