@@ -42,7 +42,7 @@ mod sysv;
 pub mod tasks;
 mod tlsh;
 pub mod tree;
-mod units;
+pub mod units;
 pub mod users;
 pub mod view;
 mod walk;
