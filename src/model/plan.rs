@@ -245,6 +245,7 @@ impl Step {
             | Step::ReloadServices => true,
             // Of a file that is put nothing is replaced: `remediate file` takes it away.
             Step::Put { .. } => true,
+            Step::Isolate { .. } | Step::Release { .. } => true,
             Step::Run { .. } | Step::DeleteScript { .. } | Step::Disclose { .. } => false,
         }
     }

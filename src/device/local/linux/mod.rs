@@ -47,7 +47,7 @@ mod sysv;
 pub mod tasks;
 mod tlsh;
 pub mod tree;
-mod units;
+pub mod units;
 pub mod users;
 pub mod view;
 mod walk;
