@@ -23,6 +23,7 @@ pub mod nearest;
 pub mod principal;
 pub mod private;
 pub mod registry;
+pub mod secret;
 pub mod session;
 pub mod shape;
 pub mod trace;

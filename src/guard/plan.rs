@@ -129,6 +129,7 @@ pub(super) fn entity(step: &Step) -> Entity {
             of("process", format!("{}@{}", process.pid, process.start_ticks), Some(&process.image_sha256))
         }
         Step::Restore { undo_id, sha256, .. } => of("undo", undo_id.to_string(), Some(sha256)),
+        Step::Collect { directory, name, .. } => of("package", format!("{directory} {name}"), None),
         Step::Disclose { slice } => of("evidence", format!("{}+{}", slice.offset, slice.length), Some(&slice.sha256)),
     }
 }
@@ -139,6 +140,7 @@ pub(super) fn paths(step: &Step) -> Vec<&DevicePath> {
         Step::Quarantine { file } => vec![&file.path],
         Step::Stop { process, .. } => process.image.iter().collect(),
         Step::Restore { path, .. } => vec![path],
+        Step::Collect { folder, .. } => vec![folder],
         Step::Disclose { slice } => vec![&slice.path],
     }
 }

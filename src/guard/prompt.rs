@@ -189,6 +189,9 @@ fn steps(out: &mut String, plan: &Plan, flags: &[&str]) -> std::fmt::Result {
             Step::Stop { keep_image: true, .. } => "Stop this process for good, and keep a copy of its image",
             Step::Stop { keep_image: false, .. } => "Stop this process for good",
             Step::Restore { .. } => "Put this file back where it was: what was removed returns",
+            Step::Collect { .. } => {
+                "Write a forensics package into this folder as a new file (remediate takes it away)"
+            }
             Step::Disclose { .. } => "Show this content of a collected file to the assistant: it cannot be taken back",
         };
         writeln!(out, "  {}. {title}", i + 1)?;
@@ -201,6 +204,13 @@ fn steps(out: &mut String, plan: &Plan, flags: &[&str]) -> std::fmt::Result {
                 field(out, "size", &format!("{size_bytes} bytes"))?;
                 field(out, "mode, owner", &format!("{:04o}, {uid}:{gid}", mode & 0o7777))?;
                 field(out, "undo record", undo_id.as_str())?;
+            }
+            Step::Collect { folder, directory, name, profile } => {
+                field(out, "folder", &folder.to_text())?;
+                field(out, "identity", &directory.to_string())?;
+                field(out, "new file", name)?;
+                field(out, "profile", profile.as_str())?;
+                field(out, "! content", "it may hold password hashes and keys; this device's root alone may read it")?;
             }
             Step::Disclose { slice } => {
                 field(out, "collected from", &slice.path.to_text())?;

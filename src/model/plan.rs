@@ -3,7 +3,7 @@
 //! Invariant: a step is self-contained and exact. It names the entity by identity and content, so that the device can
 //! refuse it when the entity is no longer the one that a person saw.
 
-use super::{DevicePath, FileIdentity, Sha256, Timestamp, UndoId, row};
+use super::{DevicePath, FileIdentity, Profile, Sha256, Timestamp, UndoId, row};
 use crate::shape::Untrusted;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -59,9 +59,10 @@ pub enum Wish {
         overwrite: bool,
         keep: bool,
     },
+    /// A package into a folder of the device.
     Collect {
-        output_folder: Option<DevicePath>,
-        profile: String,
+        folder: DevicePath,
+        profile: Profile,
     },
     Scan {
         kind: String,
@@ -173,6 +174,8 @@ pub enum Step {
     Stop { process: ProcessTarget, keep_image: bool },
     /// Puts a quarantined file back where it was.
     Restore { undo_id: UndoId, path: DevicePath, size_bytes: u64, sha256: Sha256, mode: u32, uid: u32, gid: u32 },
+    /// Writes a new package into a folder; nothing that is there is replaced.
+    Collect { folder: DevicePath, directory: FileIdentity, name: String, profile: Profile },
     /// Shows a slice of sealed content to the requester.
     Disclose { slice: Disclosure },
 }
@@ -181,7 +184,8 @@ impl Step {
     /// Whether `undo` reverses it, so that the person's code is the only line to give. A disclosure is not undone.
     pub const fn is_reversible(&self) -> bool {
         match self {
-            Step::Quarantine { .. } | Step::Restore { .. } | Step::Stop { .. } => true,
+            // A new file is taken away again by `remediate file`.
+            Step::Quarantine { .. } | Step::Restore { .. } | Step::Stop { .. } | Step::Collect { .. } => true,
             Step::Disclose { .. } => false,
         }
     }
@@ -201,7 +205,7 @@ row! {
         pub r#type: String,
         /// What was named: a path, a pid.
         pub id: Untrusted,
-        /// `quarantined`, `stopped`, `restored`, `image_kept`, `not_done`; in `remediate list` the state now.
+        /// `quarantined`, `stopped`, `restored`, `image_kept`, `collected`, `not_done`; in `remediate list` the state now.
         pub outcome: String,
         /// What `undo` takes, besides the path.
         pub undo_id: Option<UndoId>,

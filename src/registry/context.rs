@@ -5,16 +5,20 @@
 use super::{Common, Reply, Spec};
 use crate::device::Device;
 use crate::error::{Error, ErrorCode, Result};
-use crate::evidence::{Custody, Held, Sealed, Slice, Store};
+use crate::evidence::{Custody, Held, PACKAGE_LIMIT, Sealed, Slice, Store};
 use crate::guard::{Admission, Guard, Intent};
 use crate::model::{
-    Arrival, ArrivalQuery, Ask, CommandId, DeviceId, DevicePath, DeviceRef, DeviceRow, Disclosure, EnterQuery,
-    FileQuery, Job, SessionId, Sha256, Step, Wish,
+    Arrival, ArrivalQuery, Ask, CollectQuery, CommandId, DeviceId, DevicePath, DeviceRef, DeviceRow, Disclosure,
+    EnterQuery, FileFacts, FileQuery, Job, PackageFacts, SessionId, Sha256, Step, Wish,
 };
 use crate::principal::{Principal, Role, Transport};
 use crate::session::{ConnectionId, Session, SessionManager};
 use crate::shape::Wanted;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// How long a device may take to say why its stream broke off.
+const TELLS_WITHIN: Duration = Duration::from_secs(2);
 
 /// What lives as long as the process: the guard, the sessions, the evidence.
 pub struct Core {
@@ -222,15 +226,44 @@ impl<'a> Context<'a> {
     pub async fn seal(&self, path: DevicePath) -> Result<Sealed> {
         let session = self.session()?;
         let fetched = session.device.fetch(FileQuery { path }, self.job).await?;
-        let custody = Custody {
+        self.core.evidence.seal(fetched.facts, fetched.bytes, self.custody(session), self.job).await
+    }
+
+    /// Gathers a package of the device and seals it into the evidence store.
+    pub async fn collect(&self, query: CollectQuery) -> Result<(Sealed, PackageFacts)> {
+        let session = self.session()?;
+        let package = session.device.collect(query, self.job).await?;
+        let store = &self.core.evidence;
+        // The device counts what it reads; what comes of it compressed is no progress.
+        let draft = match store.take(package.bytes, PACKAGE_LIMIT, &|_| (), self.job).await {
+            Ok(draft) => draft,
+            Err(e) => {
+                self.job.check()?;
+                // What went wrong on the device says more than a stream that broke off; a store that is full, less.
+                let of_the_store = matches!(e.code, ErrorCode::StoreUnavailable | ErrorCode::TooLarge);
+                return Err(match tokio::time::timeout(TELLS_WITHIN, package.made).await {
+                    Ok(Ok(Err(device))) if !of_the_store => device,
+                    _ => e,
+                });
+            }
+        };
+        let made = package
+            .made
+            .await
+            .unwrap_or_else(|e| Err(Error::new(ErrorCode::Internal, "the work on the package broke off").source(e)))?;
+        let facts = FileFacts { secret: made.secret.clone(), ..package.facts };
+        Ok((store.keep(draft, facts, self.custody(session), self.job).await?, made))
+    }
+
+    fn custody(&self, session: &Session) -> Custody {
+        Custody {
             device: session.device.id().clone(),
             device_name: session.device.describe().name,
             session: session.id.clone(),
             command_id: self.call.command_id.clone(),
             principal: self.call.principal.clone(),
             comment: session.comment.clone(),
-        };
-        self.core.evidence.seal(fetched.facts, fetched.bytes, custody, self.job).await
+        }
     }
 
     /// What the caller collected; only this hash, only this name where they are given.
@@ -240,8 +273,20 @@ impl<'a> Context<'a> {
     }
 
     /// A slice of sealed content; a person is asked first where it is on the secret list.
-    pub async fn slice(&self, of: &Held, slice: Disclosure) -> Result<Reply<Slice>> {
-        let (device, secret) = (of.device.clone(), of.secret.clone());
+    pub async fn slice(&self, of: &Held, mut slice: Disclosure) -> Result<Reply<Slice>> {
+        let (device, mut secret) = (of.device.clone(), of.secret.clone());
+        if slice.entry.is_some() {
+            // A member may be shown though others may not: whether it may, its name and its bytes say.
+            let (store, asked, job) = (self.core.evidence.clone(), slice.clone(), self.job.clone());
+            let (read, why) = blocking(move || store.read_member(&asked, &job)).await??;
+            secret = why.map(str::to_owned);
+            let why = secret.clone();
+            let asked = device.clone();
+            if !self.core.guard(move |g| g.must_ask(&asked, why.as_deref())).await? {
+                return Ok(Reply::Done(read));
+            }
+            slice.secret = secret.clone().unwrap_or_default();
+        }
         if !self.core.guard(move |g| g.must_ask(&device, secret.as_deref())).await? {
             let store = self.core.evidence.clone();
             return Ok(Reply::Done(blocking(move || store.read(&slice)).await??));

@@ -3,9 +3,12 @@
 use super::support;
 use crate::error::{Error, ErrorCode, Result};
 use crate::guard::Order;
-use crate::model::{Answer, End, FileFacts, FileQuery, Job, Outcome, Query, Step, Verified, Wish};
+use crate::model::{
+    Answer, CollectQuery, End, FileFacts, FileQuery, Job, Outcome, PackageFacts, Query, Step, Verified, Wish,
+};
 use crate::shape::Untrusted;
 use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -40,6 +43,14 @@ impl Host {
         Err(unsupported())
     }
 
+    pub fn package_facts(&self, _: &CollectQuery) -> Result<FileFacts> {
+        Err(unsupported())
+    }
+
+    pub fn collect(&self, _: &CollectQuery, _: impl Write, _: &Job) -> Result<PackageFacts> {
+        Err(unsupported())
+    }
+
     pub fn resolve(&self, _: &Wish, _: &Job) -> Result<Vec<Step>> {
         Err(unsupported())
     }
@@ -52,12 +63,20 @@ impl Host {
 }
 
 impl Tree {
-    pub fn new(_: PathBuf, _: Arc<OwnThings>) -> Tree {
+    pub fn new(_: PathBuf, _: PathBuf, _: Arc<OwnThings>) -> Tree {
         Tree
     }
 
     pub fn read(&self, query: Query, _: &Job) -> Result<Answer> {
         Err(support::no_query(&query, "image"))
+    }
+
+    pub fn package_facts(&self, _: &CollectQuery) -> Result<FileFacts> {
+        Err(unsupported())
+    }
+
+    pub fn collect(&self, _: &CollectQuery, _: impl Write, _: &Job) -> Result<PackageFacts> {
+        Err(unsupported())
     }
 
     pub fn open(&self, _: &FileQuery, _: &Job) -> Result<(FileFacts, File)> {

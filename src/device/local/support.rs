@@ -8,14 +8,14 @@ use crate::model::{EntityKind, Query, Wish};
 pub fn on_host(wish: &Wish) -> Result<()> {
     let hint = match wish {
         Wish::Remediate { kind: EntityKind::File | EntityKind::Process, .. }
-        | Wish::Undo { kind: EntityKind::File | EntityKind::Process, .. } => return system(wish),
+        | Wish::Undo { kind: EntityKind::File | EntityKind::Process, .. }
+        | Wish::Collect { .. } => return system(wish),
         Wish::Remediate { .. } | Wish::Undo { .. } => {
             "it takes files and processes: name the file that the entity runs, or its process"
         }
         Wish::Isolate { .. } | Wish::Release => "isolation is not built yet; `connections` shows what is open",
         Wish::Run { .. } => "scripts are not run here yet; the typed commands look at the host",
         Wish::PutFile { .. } => "files are not put here yet",
-        Wish::Collect { .. } => "packages are not built yet; `getfile` collects single files",
         Wish::Scan { .. } => "there is no scanner yet; `fileinfo` gives hashes to look up",
         Wish::DeleteScript { .. } => "there is no script library yet",
         Wish::Disclose(_) => "content is read from the evidence store with `evidence`",
@@ -28,7 +28,7 @@ pub fn on_image(wish: &Wish) -> Result<()> {
     Err(no_wish(
         wish,
         "an image",
-        "images are read only: `getfile` collects from them; change the host itself on `local`",
+        "images are read only: `getfile` and `collect` without output_folder collect from them; change the host itself on `local`",
     ))
 }
 

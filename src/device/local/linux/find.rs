@@ -497,7 +497,7 @@ impl<'a> Walk<'a> {
 }
 
 /// Opens a directory below the start, by a path on which nothing is a link.
-fn open_below(start: impl AsFd, path: &[u8]) -> rustix::io::Result<OwnedFd> {
+pub(super) fn open_below(start: impl AsFd, path: &[u8]) -> rustix::io::Result<OwnedFd> {
     let scope = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let open = |at: std::os::fd::BorrowedFd<'_>, path: &[u8]| match open_at(at, path, flags | OFlags::NOATIME, scope) {

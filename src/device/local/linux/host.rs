@@ -2,6 +2,7 @@
 //!
 //! Invariant: blocking; runs on the pool. Only `apply` changes anything, by orders.
 
+use super::collect::Collector;
 use super::effect::{self, Quarantine};
 use super::own::OwnThings;
 use super::users::{Accounts, Users};
@@ -10,13 +11,15 @@ use super::{arrival, connections, dir, enter, fetch, fileinfo, find, hash, proce
 use crate::device::local::support;
 use crate::error::Result;
 use crate::guard::Order;
-use crate::model::{Answer, FileFacts, FileQuery, Job, Outcome, Query, Step, Wish};
+use crate::model::{Answer, CollectQuery, FileFacts, FileQuery, Job, Outcome, PackageFacts, Query, Step, Wish};
 use crate::shape::Untrusted;
 use std::fs::File;
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub struct Host {
+    home: PathBuf,
     own: Arc<OwnThings>,
     users: Users,
     quarantine: Quarantine,
@@ -35,7 +38,7 @@ impl Names for Accounts {
 impl Host {
     /// Opens nothing.
     pub fn new(home: &Path, own: Arc<OwnThings>) -> Host {
-        Host { own, users: Users::host(), quarantine: Quarantine::new(home) }
+        Host { home: home.to_owned(), own, users: Users::host(), quarantine: Quarantine::new(home) }
     }
 
     /// The name of the host, and the system's own name with its version.
@@ -67,12 +70,29 @@ impl Host {
         fetch::open(&self.view()?, query, job)
     }
 
+    /// What is known of a package before it is made.
+    pub fn package_facts(&self, query: &CollectQuery) -> Result<FileFacts> {
+        self.collector(|c| Ok(c.facts(query.profile)))
+    }
+
+    /// Writes a package of this host.
+    pub fn collect(&self, query: &CollectQuery, to: impl Write, job: &Job) -> Result<PackageFacts> {
+        self.collector(|c| c.pack(query.profile, to, job))
+    }
+
+    fn collector<T>(&self, work: impl FnOnce(&Collector<'_>) -> Result<T>) -> Result<T> {
+        let ask = |query: Query, job: &Job| self.read(query, job);
+        let host = Self::name().clean().into_owned();
+        work(&Collector { view: &self.view()?, ask: &ask, home: &self.home, host })
+    }
+
     pub fn resolve(&self, wish: &Wish, job: &Job) -> Result<Vec<Step>> {
         resolve::Resolver::new(&self.view()?, &self.users.accounts(), &self.quarantine, job).steps(wish)
     }
 
     pub fn apply(&self, orders: impl Iterator<Item = Order>, job: &Job) -> Outcome {
-        effect::carry_out(orders, &self.quarantine, job)
+        let collect = |profile, to: &mut dyn Write, job: &Job| self.collect(&CollectQuery { profile }, to, job);
+        effect::carry_out(orders, &self.quarantine, &collect, job)
     }
 
     fn view(&self) -> Result<View> {

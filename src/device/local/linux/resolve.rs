@@ -10,7 +10,9 @@ use super::users::Accounts;
 use super::view::{How, Opened, View};
 use super::{fileinfo, hash, package};
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{DevicePath, EntityKind, FileIdentity, FileTarget, Job, ProcessTarget, Step, UndoId, Unit, Wish};
+use crate::model::{
+    DevicePath, EntityKind, FileIdentity, FileTarget, Job, ProcessTarget, Profile, Step, UndoId, Unit, Wish,
+};
 use crate::shape::Untrusted;
 use std::collections::{HashMap, HashSet};
 
@@ -84,6 +86,23 @@ impl<'a> Resolver<'a> {
         Resolver { view, accounts, quarantine, job }
     }
 
+    /// The new file of a package, in a folder that is what it is.
+    fn package(&self, folder: &DevicePath, profile: Profile) -> Result<Step> {
+        let opened = self.view.open(folder, How::Directory)?;
+        let name = format!("{}.tar.zst", super::collect::stem(&super::host::Host::name().clean(), profile));
+        let folder = opened.real_path;
+        let path = folder.join(&DevicePath::new(name.as_str()));
+        match self.view.open(&path, How::Link) {
+            Err(e) if e.code == ErrorCode::NotFound => {}
+            Err(e) => return Err(e),
+            Ok(_) => {
+                return Err(Error::new(ErrorCode::Exists, format!("{path} is there already"))
+                    .hint("name another output_folder, or take it away with `remediate file`"));
+            }
+        }
+        Ok(Step::Collect { folder, directory: opened.facts.identity, name, profile })
+    }
+
     pub fn steps(&self, wish: &Wish) -> Result<Vec<Step>> {
         if let Wish::Remediate { ids, .. } | Wish::Undo { ids, .. } = wish
             && !(1..=IDS).contains(&ids.len())
@@ -96,6 +115,7 @@ impl<'a> Resolver<'a> {
             Wish::Remediate { kind: EntityKind::Process, ids } => self.stop_processes(ids),
             Wish::Undo { kind: EntityKind::File, ids } => self.restore(ids, &|id| self.kept_file(id)),
             Wish::Undo { kind: EntityKind::Process, ids } => self.restore(ids, &|id| self.kept_image(id)),
+            Wish::Collect { folder, profile } => Ok(vec![self.package(folder, *profile)?]),
             other => Err(Error::new(ErrorCode::Unsupported, format!("local has no `{}`", other.kind()))),
         }
     }

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod bytes;
+mod collect;
 mod place;
 mod quarantine;
 mod record;
@@ -14,9 +15,13 @@ mod stop;
 pub use place::Place;
 pub use record::{Kept, KeptFile, KeptProcess, Quarantine, Standing, undo_id};
 
-use crate::error::{Error, ErrorCode};
+use crate::error::{Error, ErrorCode, Result};
 use crate::guard::Order;
-use crate::model::{End, Job, Outcome, ProcessTarget, Remediated, Step, Unit, Verified};
+use crate::model::{End, Job, Outcome, PackageFacts, ProcessTarget, Profile, Remediated, Step, Unit, Verified};
+use std::io::Write;
+
+/// Writes a package of this host.
+pub type Pack<'a> = dyn Fn(Profile, &mut dyn Write, &Job) -> Result<PackageFacts> + 'a;
 
 /// What one order came to.
 enum Did {
@@ -45,7 +50,7 @@ impl Did {
 }
 
 /// Carries the orders out, one after the other, and stops at the first that is not done.
-pub fn carry_out(orders: impl Iterator<Item = Order>, store: &Quarantine, job: &Job) -> Outcome {
+pub fn carry_out(orders: impl Iterator<Item = Order>, store: &Quarantine, pack: &Pack<'_>, job: &Job) -> Outcome {
     let mut outcome = Outcome { rows: Vec::new(), verified: Verified::Yes, end: End::Done, warnings: Vec::new() };
     let count = orders.size_hint().1.unwrap_or(0);
     job.expect(Unit::Steps, u64::try_from(count).unwrap_or(0));
@@ -58,7 +63,7 @@ pub fn carry_out(orders: impl Iterator<Item = Order>, store: &Quarantine, job: &
         };
         let did = match job.check() {
             Err(e) => Did::Failed(e),
-            Ok(()) => carry_out_one(order, stopped.as_ref(), store, job),
+            Ok(()) => carry_out_one(order, stopped.as_ref(), store, pack, job),
         };
         stopped = process;
         match did {
@@ -83,11 +88,12 @@ pub fn carry_out(orders: impl Iterator<Item = Order>, store: &Quarantine, job: &
 }
 
 /// `stopped`: the process that the step before has stopped.
-fn carry_out_one(order: Order, stopped: Option<&ProcessTarget>, store: &Quarantine, job: &Job) -> Did {
+fn carry_out_one(order: Order, stopped: Option<&ProcessTarget>, store: &Quarantine, pack: &Pack<'_>, job: &Job) -> Did {
     match order.step() {
         Step::Quarantine { .. } => quarantine::quarantine(order, stopped, store, job),
         Step::Restore { .. } => restore::restore(order, store, job),
         Step::Stop { .. } => stop::stop(order, store, job),
+        Step::Collect { .. } => collect::collect(order, pack, job),
         Step::Disclose { .. } => Did::Failed(Error::new(
             ErrorCode::Unsupported,
             "a disclosure is read from the evidence store, not done here",

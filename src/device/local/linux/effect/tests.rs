@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 fn apply(home: &Path, steps: Vec<Step>) -> Outcome {
     let device = DeviceId::new("local");
     let orders = approved_for_test(&device, steps).orders(&device).unwrap();
-    carry_out(orders, &Quarantine::new(home), &Job::default())
+    carry_out(orders, &Quarantine::new(home), &no_package, &Job::default())
 }
 
 fn device_path(path: &Path) -> DevicePath {
@@ -590,4 +590,8 @@ fn a_disclosure_is_not_done_here() {
     };
     let outcome = apply(&Scratch::new(), vec![Step::Disclose { slice }]);
     assert!(matches!(&outcome.end, End::Failed { code, .. } if code == "E_UNSUPPORTED"));
+}
+
+fn no_package(_: Profile, _: &mut dyn Write, _: &Job) -> Result<PackageFacts> {
+    unreachable!("no package is asked for")
 }
