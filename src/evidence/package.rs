@@ -195,3 +195,136 @@ impl<R: Read> Read for Bounded<'_, R> {
         Ok(n)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Sha256;
+    use crate::private::scratch::Scratch;
+    use std::io::{Seek, Write};
+
+    fn asked(entry: &str) -> Disclosure {
+        Disclosure {
+            sha256: Sha256::of(b""),
+            path: DevicePath::new("p"),
+            secret: String::new(),
+            entry: Some(entry.into()),
+            offset: 0,
+            length: 4096,
+            r#as: "text".into(),
+            r#match: None,
+        }
+    }
+
+    fn object(bytes: &[u8]) -> File {
+        let scratch = Scratch::new();
+        let path = scratch.join("object");
+        let mut file = File::options().read(true).write(true).create_new(true).open(path).unwrap();
+        file.write_all(bytes).unwrap();
+        file.rewind().unwrap();
+        file
+    }
+
+    fn packed(tar: &[u8]) -> File {
+        object(&zstd::encode_all(tar, 1).unwrap())
+    }
+
+    fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (name, bytes) in members {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            header.set_mode(0o600);
+            tar.append_data(&mut header, name, *bytes).unwrap();
+        }
+        tar.into_inner().unwrap()
+    }
+
+    fn code(object: File, entry: &str) -> (ErrorCode, String) {
+        let e = read(object, &asked(entry), &Job::default()).unwrap_err();
+        (e.code, e.hint.unwrap_or_default())
+    }
+
+    #[test]
+    fn a_slice_is_of_the_member_alone() {
+        let bytes = tar(&[("a", b"first"), (&"long/".repeat(60), b""), ("b", b"0123456789\nmatch me\n")]);
+        let slice = |change: fn(&mut Disclosure)| {
+            let mut asked = asked("b");
+            change(&mut asked);
+            read(packed(&bytes), &asked, &Job::default()).unwrap().0
+        };
+        let part = slice(|a| (a.offset, a.length) = (3, 4));
+        assert_eq!((part.content.as_str(), part.size_bytes, part.offset, part.length), ("3456", 20, 3, 4));
+        assert_eq!(slice(|a| a.r#as = "hex".into()).content.len(), 40);
+        assert_eq!(slice(|a| a.r#match = Some("match".into())).content, "1-0123456789\n2:match me\n");
+        assert_eq!(slice(|a| (a.offset, a.r#as) = (11, "strings".into())).content, "match me\n");
+    }
+
+    #[test]
+    fn a_member_is_secret_by_any_of_its_bytes() {
+        let late = [vec![b'x'; 100_000], b"\nroot:$6$saltsalt$hash:1:::::\n".to_vec()].concat();
+        let bytes = tar(&[("host/etc/shadow", b"x"), ("late", &late), ("plain", b"x")]);
+        let why = |entry: &str| read(packed(&bytes), &asked(entry), &Job::default()).unwrap().1;
+        assert_eq!(
+            (why("host/etc/shadow"), why("late"), why("plain")),
+            (Some("password hashes"), Some("password hashes"), None)
+        );
+    }
+
+    #[test]
+    fn what_is_not_there_comes_with_what_is() {
+        let bytes = tar(&[("host/etc/passwd", b"x"), ("answers/processes.jsonl", b"x")]);
+        let (found, hint) = code(packed(&bytes), "answers/proceses.jsonl");
+        assert!(found == ErrorCode::NotFound && hint.contains("\"answers/processes.jsonl\""), "{hint}");
+        let (_, hint) = self::code(packed(&bytes), "/etc/passwd");
+        assert!(hint.contains("\"host/etc/passwd\""), "{hint}");
+    }
+
+    #[test]
+    fn what_is_no_package_is_said() {
+        assert_eq!(code(object(b"plain text, no package"), "x").0, ErrorCode::BadArgs);
+        assert_eq!(code(object(b""), "x").0, ErrorCode::BadArgs);
+        assert_eq!(code(packed(&[b'x'; 4096]), "x").0, ErrorCode::BadArgs);
+        let whole = zstd::encode_all(tar(&[("a", &vec![7; 1 << 20])]).as_slice(), 1).unwrap();
+        assert_eq!(code(object(&whole[..whole.len() / 2]), "a").0, ErrorCode::Backend);
+    }
+
+    #[test]
+    fn links_are_not_followed() {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(EntryType::Symlink);
+        header.set_size(0);
+        tar.append_link(&mut header, "link", "/etc/shadow").unwrap();
+        assert_eq!(code(packed(&tar.into_inner().unwrap()), "link").0, ErrorCode::NotAFile);
+    }
+
+    /// A name of a gibibyte is a megabyte packed.
+    #[test]
+    fn a_name_without_end_is_refused_unread() {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(EntryType::GNULongName);
+        header.set_size(1 << 30);
+        header.set_path("././@LongLink").unwrap();
+        header.set_cksum();
+        assert_eq!(code(packed(header.as_bytes()), "x").0, ErrorCode::TooLarge);
+    }
+
+    /// A window of 128 MiB would be held in memory.
+    #[test]
+    fn a_window_that_is_too_large_is_refused() {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(27).unwrap();
+        encoder.write_all(&vec![0; 1 << 25]).unwrap();
+        let frame = encoder.finish().unwrap();
+        assert_ne!(code(object(&frame), "x").0, ErrorCode::NotFound);
+    }
+
+    #[test]
+    fn a_cancel_ends_a_bomb() {
+        let bomb = zstd::encode_all(tar(&[("a", &vec![0; 1 << 20])]).as_slice(), 1).unwrap();
+        let job = Job::default();
+        job.cancel();
+        assert!(read(object(&bomb), &asked("b"), &job).is_err());
+    }
+}

@@ -289,4 +289,40 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         let _all = Arc::clone(&pool.slots).acquire_many_owned(u32::try_from(SLOTS).unwrap()).await.unwrap();
     }
+
+    #[tokio::test]
+    async fn what_is_made_arrives_with_what_came_of_it() {
+        let (job, pool) = (job(), Pool::default());
+        let make = |mut to: Chunked, _: &Job| {
+            for _ in 0..5 {
+                to.write_all(&[7; CHUNK]).unwrap();
+            }
+            to.flush().unwrap();
+            Ok(42)
+        };
+        let (mut bytes, made) = pool.produce(&job, make).await.unwrap();
+        let mut got = Vec::new();
+        bytes.read_to_end(&mut got).await.unwrap();
+        assert_eq!((got.len(), made.await.unwrap().unwrap()), (CHUNK * 5, 42));
+    }
+
+    #[tokio::test]
+    async fn a_maker_is_told_when_nobody_reads_and_a_reader_when_it_fails() {
+        let (job, pool) = (job(), Pool::default());
+        let endless = |mut to: Chunked, _: &Job| -> Result<()> {
+            loop {
+                to.write_all(&[7; CHUNK]).map_err(|e| Error::io("the stream", e))?;
+            }
+        };
+        let (bytes, made) = pool.produce(&job, endless).await.unwrap();
+        drop(bytes);
+        assert!(made.await.unwrap().is_err());
+
+        let fails = |_: Chunked, _: &Job| -> Result<()> { Err(Error::new(ErrorCode::Backend, "planted")) };
+        let (mut bytes, made) = pool.produce(&job, fails).await.unwrap();
+        let e = bytes.read_to_end(&mut Vec::new()).await.unwrap_err();
+        assert!(e.to_string().contains("planted"));
+        assert!(made.await.unwrap().is_err());
+        let _all = Arc::clone(&pool.slots).acquire_many_owned(u32::try_from(SLOTS).unwrap()).await.unwrap();
+    }
 }

@@ -24,12 +24,15 @@ use crate::error::Result;
 use crate::model::{Answer, DevicePath, FileFacts, Job, PackageFacts, Profile, Query, Timestamp, Unit};
 use archive::{About, Archive, Member};
 use artifact::{Artifact, What};
+use spool::Spool;
 use std::io::{Read, Write};
 use std::path::Path;
 use walk::{Found, LeftOut, Walk};
 
-/// Files that the kernel makes up say no size: so much of one is read.
-const MADE_UP_MAX: u64 = 4 << 20;
+/// Files that the kernel makes up say no size: so much of one is held while it is read, the rest goes to a spool.
+const MADE_UP_HELD: u64 = 1 << 20;
+/// Of such a file, as it says itself.
+const MADE_UP_SIZE: u64 = 1 << 20;
 /// Homes that are looked into.
 const HOMES_MAX: usize = 1_000;
 /// Files between two looks at what is own.
@@ -207,6 +210,10 @@ impl<W: Write> Pack<'_, W> {
                 return Ok(());
             }
         };
+        if is_made_up(&opened.facts) && opened.facts.mode & 0o444 == 0 {
+            left_out.add(&found.path, walk::NOTHING);
+            return Ok(());
+        }
         // As it was opened: a link that was put on the way meanwhile does not lend its name.
         let name = [b"host", opened.real_path.as_bytes()].concat();
         let size = opened.facts.size;
@@ -231,18 +238,32 @@ impl<W: Write> Pack<'_, W> {
         if !is_made_up(&opened.facts) {
             return self.archive.file(&name, &member, size, &opened.file);
         }
+        let file = &opened.file;
         let mut bytes = Vec::new();
-        match (&opened.file).take(MADE_UP_MAX).read_to_end(&mut bytes) {
-            Ok(_) => self.archive.file(&name, &member, u64::try_from(bytes.len()).unwrap_or(0), bytes.as_slice()),
-            Err(_) => {
-                left_out.add(&found.path, walk::FAILED);
+        match file.take(MADE_UP_HELD).read_to_end(&mut bytes) {
+            Ok(n) if len(n) < MADE_UP_HELD => self.archive.file(&name, &member, len(n), bytes.as_slice()),
+            Ok(_) => self.long(&name, &member, bytes.as_slice().chain(file).take(max_size)),
+            Err(e) => {
+                left_out.add(&found.path, walk::io_reason(&e));
                 Ok(())
             }
         }
     }
+
+    /// A file whose size nobody knows until it is read.
+    fn long(&mut self, name: &[u8], member: &Member<'_>, from: impl Read) -> Result<()> {
+        let mut spool = Spool::new(self.from.home)?;
+        spool.fill(from, self.job)?;
+        let (size, file) = spool.read()?;
+        self.archive.file(name, member, size, file)
+    }
+}
+
+fn len(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
 }
 
 /// Whether the size is none: procfs and sysfs make their files up when they are read.
 fn is_made_up(facts: &Facts) -> bool {
-    facts.blocks == 0 && facts.size <= MADE_UP_MAX
+    facts.blocks == 0 && facts.size <= MADE_UP_SIZE
 }

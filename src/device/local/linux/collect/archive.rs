@@ -350,3 +350,110 @@ fn read_some(from: &mut impl Read, room: &mut [u8]) -> std::io::Result<usize> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::private::scratch::Scratch;
+    use std::io::Cursor;
+
+    fn packed(fill: impl FnOnce(&mut Archive<'_, &mut Vec<u8>>)) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let (home, job, mut out) = (Scratch::new(), Job::default(), Vec::new());
+        let mut archive = Archive::new(&mut out, &home, &job).unwrap();
+        fill(&mut archive);
+        let warnings = ["a warning".to_owned()];
+        let about = About {
+            tool: "t",
+            tool_version: "0",
+            profile: "triage",
+            host: "h".into(),
+            began: Timestamp::now(),
+            ended: Timestamp::now(),
+            warnings: &warnings,
+        };
+        archive.finish(&about, &LeftOut::default()).unwrap();
+        let unpacked = zstd::decode_all(Cursor::new(out)).unwrap();
+        let mut members = Vec::new();
+        for entry in tar::Archive::new(unpacked.as_slice()).entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).unwrap();
+            members.push((entry.path_bytes().into_owned(), bytes));
+        }
+        members
+    }
+
+    fn manifest(members: &[(Vec<u8>, Vec<u8>)]) -> serde_json::Value {
+        let (name, bytes) = members.last().unwrap();
+        assert_eq!(name, MANIFEST.as_bytes());
+        serde_json::from_slice(bytes).unwrap()
+    }
+
+    const PLAIN: Member<'static> = Member { artifact: "a", source: None, facts: None, secret: None };
+
+    #[test]
+    fn a_file_that_shrinks_or_grows_does_not_shift_what_follows() {
+        let members = packed(|archive| {
+            archive.file(b"shrunk", &PLAIN, 1000, &b"abc"[..]).unwrap();
+            archive.file(b"grown", &PLAIN, 3, &b"abcdef"[..]).unwrap();
+            archive.file(b"as-it-was", &PLAIN, 3, &b"abc"[..]).unwrap();
+        });
+        let expected = [b"abc".to_vec(), vec![0; 997]].concat();
+        assert_eq!(members[0], (b"shrunk".to_vec(), expected));
+        assert_eq!((members[1].1.as_slice(), members[2].1.as_slice()), (&b"abc"[..], &b"abc"[..]));
+        let manifest = manifest(&members);
+        let note = |i: usize| manifest["members"][i]["note"].as_str().unwrap_or("").to_owned();
+        assert!(
+            note(0).contains("3 when it was read") && note(1).contains("cut at 3") && note(2).is_empty(),
+            "{manifest}"
+        );
+        for (i, (_, bytes)) in members.iter().take(3).enumerate() {
+            assert_eq!(manifest["members"][i]["sha256"], Sha256::of(bytes).as_str());
+        }
+    }
+
+    #[test]
+    fn names_are_kept_as_bytes_however_long() {
+        let long = [b"host/".to_vec(), b"d/".repeat(1_500), b"\xff\n \\x".to_vec()].concat();
+        let members = packed(|archive| {
+            archive.file(&long, &PLAIN, 1, &b"x"[..]).unwrap();
+            archive.link(b"host/link", &PLAIN, &DevicePath::new(long.as_slice())).unwrap();
+        });
+        assert!(members[0].0 == long);
+        assert!(manifest(&members)["members"][0]["name"].as_str().unwrap().starts_with("esc:host/d/"));
+    }
+
+    #[test]
+    fn secrets_are_marked_by_place_identity_and_content() {
+        let key = b"-----BEGIN PRIVATE KEY-----\nMIIEvgIB";
+        let members = packed(|archive| {
+            archive.file(b"host/etc/shadow", &PLAIN, 1, &b"x"[..]).unwrap();
+            archive.file(b"host/innocent", &Member { secret: Some("Kerberos keys"), ..PLAIN }, 1, &b"x"[..]).unwrap();
+            archive.file(b"host/notes", &PLAIN, key.len() as u64, &key[..]).unwrap();
+            archive.file(b"host/plain", &PLAIN, 1, &b"x"[..]).unwrap();
+        });
+        let manifest = manifest(&members);
+        let secret = |i: usize| manifest["members"][i]["secret"].as_str().map(str::to_owned);
+        assert_eq!(secret(0).as_deref(), Some("password hashes"));
+        assert_eq!(
+            (secret(1).as_deref(), secret(2).as_deref(), secret(3)),
+            (Some("Kerberos keys"), Some("private key"), None)
+        );
+        assert_eq!(manifest["counts"]["secret"], "a package with Kerberos keys, password hashes, private key");
+    }
+
+    #[test]
+    fn a_cancel_ends_it_in_the_middle_of_a_file() {
+        struct Cancels<'a>(&'a Job);
+        impl Read for Cancels<'_> {
+            fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+                self.0.cancel();
+                Ok(buffer.len())
+            }
+        }
+        let (home, job) = (Scratch::new(), Job::default());
+        let mut archive = Archive::new(std::io::sink(), &home, &job).unwrap();
+        let e = archive.file(b"x", &PLAIN, 1 << 40, Cancels(&job)).unwrap_err();
+        assert_eq!(e.code, ErrorCode::Cancelled);
+    }
+}

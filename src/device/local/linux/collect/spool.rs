@@ -1,10 +1,11 @@
 //! Bytes whose number is not known before they are there, in a file of ours without a name until they are packed.
 
 use crate::error::{Error, ErrorCode, Result};
+use crate::model::Job;
 use crate::private;
 use serde::Serialize;
 use std::fs::File;
-use std::io::{BufWriter, Seek, Write};
+use std::io::{BufWriter, Read, Seek, Write};
 use std::path::Path;
 
 /// As much as one answer may have.
@@ -32,6 +33,21 @@ impl Spool {
             .map_err(|e| Error::new(ErrorCode::Internal, format!("a row has no JSON form: {e}")))?;
         line.push(b'\n');
         self.write_all(&line).map_err(|e| self.error(e))
+    }
+
+    /// All that a source has, as far as it can be read.
+    pub fn fill(&mut self, mut from: impl Read, job: &Job) -> Result<()> {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            job.check()?;
+            match from.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(n) => self.write_all(buffer.get(..n).unwrap_or_default()).map_err(|e| self.error(e))?,
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                // What came until then is worth having.
+                Err(_) => return Ok(()),
+            }
+        }
     }
 
     pub fn error(&self, e: std::io::Error) -> Error {

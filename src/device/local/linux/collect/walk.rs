@@ -45,6 +45,8 @@ pub const OWN: &str = "this program's own";
 pub const DENIED: &str = "not readable by this account";
 pub const GONE: &str = "gone meanwhile";
 pub const FAILED: &str = "not readable";
+/// Of files that the kernel makes up: a disk that is broken says the same.
+pub const NOTHING: &str = "without content, or unreadable";
 const MOUNT: &str = "a network, FUSE or automatic mount";
 const DEEP: &str = "too deep";
 
@@ -54,6 +56,15 @@ pub fn reason(e: &Error) -> &'static str {
         ErrorCode::SelfTarget => OWN,
         ErrorCode::Access => DENIED,
         ErrorCode::NotFound => GONE,
+        _ => std::error::Error::source(e).and_then(|s| s.downcast_ref()).map_or(FAILED, io_reason),
+    }
+}
+
+/// As [`reason`]: a process without memory, and settings without a value, answer with an error.
+pub fn io_reason(e: &std::io::Error) -> &'static str {
+    match e.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::SRCH | Errno::IO | Errno::INVAL | Errno::NODATA | Errno::NODEV) => NOTHING,
+        Some(Errno::ACCESS | Errno::PERM) => DENIED,
         _ => FAILED,
     }
 }
