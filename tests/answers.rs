@@ -168,7 +168,6 @@ fn failed_unsupported_running_and_followed() {
             "persistence",
             "registry",
             "analyze",
-            "collect",
             "scan",
             "run",
             "putfile",
