@@ -165,7 +165,6 @@ fn failed_unsupported_running_and_followed() {
             "drivers",
             "scheduledtasks",
             "startupfolders",
-            "persistence",
             "registry",
             "analyze",
             "scan",

@@ -162,7 +162,9 @@ fn a_package_of_this_host_is_whole_and_holds_nothing_of_the_guard() {
     assert_eq!(data["uri"], format!("evidence:{}", text(&data["sha256"])), "{result}");
     assert!(text(&data["name"]).starts_with("collect-") && text(&data["name"]).ends_with(".tar.zst"), "{result}");
     let Some(unpacked) = Unpacked::of(&home, &text(&data["sha256"])) else { return };
-    for name in ["answers/processes.jsonl", "answers/host.jsonl", "answers/mounts.jsonl", "timeline.body", "host/etc/passwd"] {
+    for name in
+        ["answers/processes.jsonl", "answers/host.jsonl", "answers/mounts.jsonl", "timeline.body", "host/etc/passwd"]
+    {
         assert!(unpacked.member(name).is_some(), "{name} is missing");
     }
     let own = format!("/proc/{}/", std::process::id());
@@ -303,7 +305,9 @@ fn a_cancel_leaves_nothing() {
     let image = Image::new(&home);
     for i in 0..16 {
         // Holes, within what an artifact allows, and many: reading them takes a while.
-        fs::File::create(image.0.join(format!("var/log/hole-{i}"))).and_then(|f| f.set_len(2_000 << 20)).expect("a hole");
+        fs::File::create(image.0.join(format!("var/log/hole-{i}")))
+            .and_then(|f| f.set_len(2_000 << 20))
+            .expect("a hole");
     }
     let mut rpc = Rpc::start(&home);
     rpc.call("connect", json!({ "device": image.device() }));

@@ -15,6 +15,7 @@ mod process;
 mod query;
 mod report;
 mod row;
+mod target;
 mod time;
 
 pub use collect::*;
@@ -29,4 +30,5 @@ pub use process::*;
 pub use query::*;
 pub use report::*;
 pub use row::*;
+pub use target::*;
 pub use time::*;

@@ -3,11 +3,12 @@
 //! Invariant: blocking; runs on the pool. Only `apply` changes anything, by orders.
 
 use super::collect::Collector;
-use super::effect::{self, Quarantine};
+use super::effect::{self, Means, Quarantine};
 use super::own::OwnThings;
+use super::systemd_bus::SystemdBus;
 use super::users::{Accounts, Users};
 use super::view::{Names, View};
-use super::{arrival, connections, dir, enter, fetch, fileinfo, find, hash, processes, resolve};
+use super::{arrival, connections, dir, enter, fetch, fileinfo, find, hash, persistence, processes, resolve, services};
 use crate::device::local::support;
 use crate::error::Result;
 use crate::guard::Order;
@@ -59,7 +60,8 @@ impl Host {
             }
             Query::Connections(q) => Answer::Connections(connections::list(&q, &self.users, job)?),
             Query::Remediated(q) => Answer::Remediated(self.quarantine.rows(&q, job)?),
-            Query::Enter(_) | Query::Dir(_) | Query::Find(_) | Query::FileInfo(_) => {
+            Query::Services(_) => Answer::Services(services::list(&self.view()?, SystemdBus::host().as_ref(), job)?),
+            Query::Enter(_) | Query::Dir(_) | Query::Find(_) | Query::FileInfo(_) | Query::Persistence(_) => {
                 files(&self.view()?, &self.users, query, job)?
             }
             other => return Err(support::no_query(&other, "local")),
@@ -87,12 +89,14 @@ impl Host {
     }
 
     pub fn resolve(&self, wish: &Wish, job: &Job) -> Result<Vec<Step>> {
-        resolve::Resolver::new(&self.view()?, &self.users.accounts(), &self.quarantine, job).steps(wish)
+        let (view, accounts, bus) = (self.view()?, self.users.accounts(), SystemdBus::host());
+        resolve::Resolver::new(&view, &accounts, &self.quarantine, bus.as_ref(), job).steps(wish)
     }
 
     pub fn apply(&self, orders: impl Iterator<Item = Order>, job: &Job) -> Outcome {
-        let collect = |profile, to: &mut dyn Write, job: &Job| self.collect(&CollectQuery { profile }, to, job);
-        effect::carry_out(orders, &self.quarantine, &collect, job)
+        let pack = |profile, to: &mut dyn Write, job: &Job| self.collect(&CollectQuery { profile }, to, job);
+        let bus = SystemdBus::host();
+        effect::carry_out(orders, &Means { store: &self.quarantine, bus: bus.as_ref(), pack: &pack }, job)
     }
 
     fn view(&self) -> Result<View> {
@@ -107,6 +111,8 @@ pub(super) fn files(view: &View, users: &Users, query: Query, job: &Job) -> Resu
         Query::Dir(q) => Answer::Dir(dir::list(view, &q, &users.accounts(), job)?),
         Query::Find(q) => Answer::Find(find::find(view, &q, &users.accounts(), job)?),
         Query::FileInfo(q) => Answer::FileInfo(Box::new(fileinfo::read(view, &q, &users.accounts(), job)?)),
+        Query::Services(_) => Answer::Services(services::list(view, None, job)?),
+        Query::Persistence(q) => Answer::Persistence(persistence::list(view, &q, job)?),
         other => return Err(support::no_query(&other, "image")),
     })
 }
