@@ -10,6 +10,7 @@ use super::users::{Accounts, Users};
 use super::view::{Names, View};
 use super::{arrival, connections, dir, enter, fetch, fileinfo, find, hash, persistence, processes, resolve, services};
 use crate::device::local::support;
+use crate::device::local::windows_root::registry;
 use crate::error::Result;
 use crate::guard::Order;
 use crate::model::{Answer, CollectQuery, FileFacts, FileQuery, Job, Outcome, PackageFacts, Query, Step, Wish};
@@ -61,9 +62,12 @@ impl Host {
             Query::Connections(q) => Answer::Connections(connections::list(&q, &self.users, job)?),
             Query::Remediated(q) => Answer::Remediated(self.quarantine.rows(&q, job)?),
             Query::Services(_) => Answer::Services(services::list(&self.view()?, SystemdBus::host().as_ref(), job)?),
-            Query::Enter(_) | Query::Dir(_) | Query::Find(_) | Query::FileInfo(_) | Query::Persistence(_) => {
-                files(&self.view()?, &self.users, query, job)?
-            }
+            Query::Enter(_)
+            | Query::Dir(_)
+            | Query::Find(_)
+            | Query::FileInfo(_)
+            | Query::Persistence(_)
+            | Query::Registry(_) => files(&self.view()?, &self.users, query, job)?,
             other => return Err(support::no_query(&other, "local")),
         })
     }
@@ -111,6 +115,7 @@ pub(super) fn files(view: &View, users: &Users, query: Query, job: &Job) -> Resu
         Query::Dir(q) => Answer::Dir(dir::list(view, &q, &users.accounts(), job)?),
         Query::Find(q) => Answer::Find(find::find(view, &q, &users.accounts(), job)?),
         Query::FileInfo(q) => Answer::FileInfo(Box::new(fileinfo::read(view, &q, &users.accounts(), job)?)),
+        Query::Registry(q) => Answer::Registry(registry::read(view, &q, job)?),
         Query::Services(_) => Answer::Services(services::list(view, None, job)?),
         Query::Persistence(q) => Answer::Persistence(persistence::list(view, &q, job)?),
         other => return Err(support::no_query(&other, "image")),

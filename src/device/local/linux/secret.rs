@@ -5,6 +5,7 @@
 
 use super::view::{How, Opened, View};
 use crate::model::{DevicePath, FileIdentity};
+pub use crate::secret::HIVE;
 use crate::secret::{MEMORY, by_place, is_memory_name};
 use rustix::fs::RawDir;
 use std::collections::HashMap;

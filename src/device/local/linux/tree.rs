@@ -8,6 +8,7 @@ use super::host::files;
 use super::own::OwnThings;
 use super::users::Users;
 use super::view::View;
+use crate::device::local::windows_root;
 use crate::error::Result;
 use crate::model::{Answer, Arrival, CollectQuery, DevicePath, FileFacts, FileQuery, Job, PackageFacts, Query};
 use crate::shape::Untrusted;
@@ -31,6 +32,9 @@ impl Tree {
 
     pub fn read(&self, query: Query, job: &Job) -> Result<Answer> {
         let view = self.view()?;
+        if let Some(answer) = windows_root::answer(&view, &query, job)? {
+            return Ok(answer);
+        }
         match query {
             Query::Arrival(_) => Ok(Answer::Arrival(self.arrival())),
             query => files(&view, &self.users, query, job),
