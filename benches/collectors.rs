@@ -31,6 +31,7 @@ fn main() {
     bench.run("findfile", findfile);
     bench.run("fileinfo", fileinfo);
     bench.run("collect", collect);
+    bench.run("persistence", persistence);
     let _ = fs::remove_dir_all(root);
 }
 
@@ -221,6 +222,11 @@ fn collect(bench: &Bench) {
     let line = "tar -C \"$0\" -cf - var/log | zstd -q -f -T0 -3 -o \"$1\" && sync \"$1\"";
     theirs.args(["-c", line]).arg(&image).arg(archive);
     bench.pair("collect of 1 GiB of logs, sealed", ours, theirs, "tar | zstd -T0 -3, synced");
+}
+
+/// The whole scan beside the part of it that one program does: the search for SUID files.
+fn persistence(bench: &Bench) {
+    bench.against("persistence", &["find", "/", "-xdev", "-perm", "/6000", "-type", "f"]);
 }
 
 /// What `fileinfo` does to a file's bytes, without TLSH.

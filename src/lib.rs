@@ -17,6 +17,8 @@ pub mod dispatcher;
 pub mod error;
 pub mod evidence;
 pub mod front;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod guard;
 pub mod model;
 pub mod nearest;

@@ -117,6 +117,7 @@ fn completed_projected_and_empty() {
     check("connect", &connected, "completed");
     let session = connected["data"]["session"].clone();
     let folder = file.parent().expect("a folder").to_str().expect("UTF-8").to_owned();
+    let has_hive = support::tools::unpacked("hives/MultiSzHive.xz").map(|bytes| home.file("hive", bytes)).is_some();
     for (tool, arguments) in [
         ("devices", json!({})),
         ("cd", json!({ "path": folder })),
@@ -132,6 +133,8 @@ fn completed_projected_and_empty() {
         ("evidence", json!({ "name": "plain.txt" })),
         ("evidence", json!({ "name": "plain.txt", "as": "hex", "offset": 1, "length": 3 })),
         ("evidence", json!({ "name": "plain.txt", "match": "wor" })),
+        ("registry", json!({ "key": "", "hive": "hive" })),
+        ("registry", json!({ "key": "key", "value": "2", "hive": "hive" })),
         ("help", json!({})),
         ("help", json!({ "command": "remediate" })),
         ("jobs", json!({})),
@@ -141,7 +144,12 @@ fn completed_projected_and_empty() {
         ("processes", json!({ "filter": "pid=0" })),
         ("dir", json!({ "path": folder, "fields": ["name", "size_bytes"], "sort": "-size_bytes", "limit": 1 })),
         ("disconnect", json!({ "session": session })),
+        ("connect", json!({ "device": format!("image:{folder}") })),
+        ("collect", json!({})),
     ] {
+        if tool == "registry" && !has_hive {
+            continue;
+        }
         let result = rpc.call(tool, arguments);
         check(tool, &result, "completed");
     }

@@ -30,6 +30,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("front", &["dispatcher", "registry", "commands"]),
     ("cli", &["dispatcher", "decide", "front", "guard", "audit", "evidence", "registry", "commands"]),
     ("main", &["cli"]),
+    ("fuzzing", &["device"]),
 ];
 
 fn sources(folder: &Path, out: &mut Vec<PathBuf>) {

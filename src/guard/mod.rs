@@ -25,7 +25,7 @@ pub(crate) use approved::approved_for_test;
 pub use approved::{Approved, Order};
 pub use execute::Execution;
 pub use people::{Enrolled, Enrolment};
-pub use policy::{Level, Tier};
+pub use policy::{DISCLOSURE, Level, Tier};
 pub use prompt::Prompt;
 pub use request::{Admission, Asked, Intent, Phase, RequestView};
 pub use votes::{Ballot, Voted};

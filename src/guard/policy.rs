@@ -16,10 +16,11 @@ pub(super) const LOCAL: &str = "local";
 /// The group that it is in where a policy says nothing else.
 pub(super) const THIS_HOST: &str = "this-host";
 
-/// Commands that the floor holds for. `evidence` is a disclosure: gated, with its own floor.
+/// Commands that the floor holds for. A disclosure is gated too, with its own floor.
 const FLOOR: &[&str] =
     &["run", "remediate", "isolate", "release", "undo", "putfile", "collect", "library", "library delete", "scan"];
-const DISCLOSURE: &str = "evidence";
+/// The command that every disclosure is a rule's business as, whichever tool found what is secret.
+pub const DISCLOSURE: &str = "evidence";
 
 /// Assurance of a vote, least first. `L`: the factor of an enrolled person, in a process of the same account.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]

@@ -5,8 +5,8 @@
 use super::{Common, Reply, Spec};
 use crate::device::Device;
 use crate::error::{Error, ErrorCode, Result};
-use crate::evidence::{Custody, Held, PACKAGE_LIMIT, Sealed, Slice, Store};
-use crate::guard::{Admission, Guard, Intent};
+use crate::evidence::{Custody, Held, MAX_LENGTH, PACKAGE_LIMIT, Sealed, Slice, Store};
+use crate::guard::{Admission, DISCLOSURE, Guard, Intent};
 use crate::model::{
     Arrival, ArrivalQuery, Ask, CollectQuery, CommandId, DeviceId, DevicePath, DeviceRef, DeviceRow, Disclosure,
     EnterQuery, FileFacts, FileQuery, Job, PackageFacts, SessionId, Sha256, Step, Wish,
@@ -255,6 +255,36 @@ impl<'a> Context<'a> {
         Ok((store.keep(draft, facts, self.custody(session), self.job).await?, made))
     }
 
+    /// Seals what a device answered and must not be shown unasked, and asks a person to show it.
+    pub async fn disclose(&self, path: DevicePath, secret: &str, content: String) -> Result<Reply<Slice>> {
+        let session = self.session()?;
+        let facts = FileFacts {
+            path: path.clone(),
+            size_bytes: content.len() as u64,
+            modified: None,
+            identity: None,
+            secret: Some(secret.to_owned()),
+        };
+        let custody = self.custody(session);
+        let sealed = self.core.evidence.seal(facts, content.as_bytes(), custody, self.job).await?;
+        let slice = Disclosure {
+            sha256: sealed.sha256.clone(),
+            path,
+            secret: secret.to_owned(),
+            entry: None,
+            offset: 0,
+            length: sealed.size_bytes.clamp(1, MAX_LENGTH),
+            r#as: "text".into(),
+            r#match: None,
+        };
+        let args = format!(r#"{{"sha256":"{}","length":{}}}"#, slice.sha256, slice.length);
+        let held = self.held(Some(sealed.sha256), None).await?;
+        match held.first() {
+            Some(held) => self.shown(held, slice, args).await,
+            None => Err(Error::new(ErrorCode::Internal, "what was sealed is not in the store")),
+        }
+    }
+
     fn custody(&self, session: &Session) -> Custody {
         Custody {
             device: session.device.id().clone(),
@@ -274,29 +304,38 @@ impl<'a> Context<'a> {
 
     /// A slice of sealed content; a person is asked first where it is on the secret list.
     pub async fn slice(&self, of: &Held, mut slice: Disclosure) -> Result<Reply<Slice>> {
-        let (device, mut secret) = (of.device.clone(), of.secret.clone());
-        if slice.entry.is_some() {
-            // A member may be shown though others may not: whether it may, its name and its bytes say.
-            let (store, asked, job) = (self.core.evidence.clone(), slice.clone(), self.job.clone());
-            let (read, why) = blocking(move || store.read_member(&asked, &job)).await??;
-            secret = why.map(str::to_owned);
-            let why = secret.clone();
-            let asked = device.clone();
-            if !self.core.guard(move |g| g.must_ask(&asked, why.as_deref())).await? {
-                return Ok(Reply::Done(read));
-            }
-            slice.secret = secret.clone().unwrap_or_default();
+        let args = super::canonical(&self.call.args);
+        if slice.entry.is_none() {
+            return self.shown(of, slice, args).await;
         }
+        // A member may be shown though others may not: whether it may, its name and its bytes say.
+        let (store, asked, job) = (self.core.evidence.clone(), slice.clone(), self.job.clone());
+        let (read, why) = blocking(move || store.read_member(&asked, &job)).await??;
+        let device = of.device.clone();
+        if !self.core.guard(move |g| g.must_ask(&device, why)).await? {
+            return Ok(Reply::Done(read));
+        }
+        slice.secret = why.unwrap_or_default().to_owned();
+        self.ask_to_show(of, slice, args).await
+    }
+
+    /// As [`Context::slice`]; `args` are those that `evidence` would be asked with.
+    async fn shown(&self, of: &Held, slice: Disclosure, args: String) -> Result<Reply<Slice>> {
+        let (device, secret) = (of.device.clone(), of.secret.clone());
         if !self.core.guard(move |g| g.must_ask(&device, secret.as_deref())).await? {
             let store = self.core.evidence.clone();
             return Ok(Reply::Done(blocking(move || store.read(&slice)).await??));
         }
+        self.ask_to_show(of, slice, args).await
+    }
+
+    async fn ask_to_show(&self, of: &Held, slice: Disclosure, args: String) -> Result<Reply<Slice>> {
         // The device may be gone by now: what was collected from it is here.
         let device = self.core.sessions.describe(&of.device).ok_or_else(|| {
             Error::new(ErrorCode::NoDevice, format!("the file is of {}, which is no device here", of.device))
                 .hint("devices lists what there is")
         })?;
-        let intent = self.intent(&device);
+        let intent = Intent { command: DISCLOSURE, args, ..self.intent(&device) };
         if let Some(pending) = self.admit(&intent).await? {
             return Ok(pending);
         }

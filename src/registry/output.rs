@@ -2,7 +2,7 @@
 
 use super::schema;
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{Listing, Row};
+use crate::model::{Listing, NoExtra, Row};
 use crate::shape::Rows;
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
@@ -66,16 +66,21 @@ impl<R: Row + JsonSchema, X: Serialize + JsonSchema + Send> Output for Listing<R
 
 /// A listing, or one object where one was named.
 #[derive(Debug)]
-pub enum ListingOr<R, T> {
-    Listing(Listing<R>),
+pub enum ListingOr<R, T, X = NoExtra> {
+    Listing(Listing<R, X>),
     Object(T),
 }
 
-impl<R: Row + JsonSchema, T: Serialize + JsonSchema + Send> Output for ListingOr<R, T> {
+impl<R, T, X> Output for ListingOr<R, T, X>
+where
+    R: Row + JsonSchema,
+    T: Serialize + JsonSchema + Send,
+    X: Serialize + JsonSchema + Send,
+{
     const FIELDS: Option<&'static [&'static str]> = Some(super::spec::fields::<R>());
 
     fn schema() -> Schema {
-        schema::listing(schema::of::<R>(), schema::of::<T>())
+        schema::listing(schema::of::<R>(), schema::both(schema::of::<T>(), schema::of::<X>()))
     }
 
     fn into_body(self) -> Result<Body> {

@@ -3,7 +3,7 @@
 use super::hives::HiveFile;
 use crate::device::local::registry::{Data, Hive, Key, Value, kind_name};
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{Job, RegistryKey, RegistryRow};
+use crate::model::{DevicePath, Job, RegistryKey, RegistryRow, SecretValue};
 use crate::shape::Untrusted;
 
 /// Rows of one key are held in memory.
@@ -27,12 +27,35 @@ pub struct Found<'h> {
 }
 
 impl Found<'_> {
-    pub fn facts(&self) -> RegistryKey {
-        RegistryKey { key: Some(Untrusted::new(self.shown.clone())), modified: self.key.modified }
+    /// The key with all its values and sub-keys, or only the value of that name. `E_NOT_FOUND` where there is no such
+    /// value. Data of a secret hive stands in no row; of the one value that was named it is given apart.
+    pub fn answer(&self, value: Option<&str>, job: &Job) -> Result<(RegistryKey, Vec<RegistryRow>)> {
+        let mut facts =
+            RegistryKey { key: Some(Untrusted::new(self.shown.clone())), modified: self.key.modified, secret: None };
+        let mut rows = self.rows(value, job)?;
+        if let Some(reason) = self.file.secret {
+            facts.secret = value.and_then(|name| self.apart(name, reason, &rows));
+            let held_back = rows.iter_mut().filter_map(|row| row.data.take()).count();
+            if held_back > 0 && value.is_none() {
+                job.warn(format!("data left out ({reason}): name a value, and a person is asked to show its data"));
+            }
+        }
+        Ok((facts, rows))
     }
 
-    /// All values and sub-keys, or only the value of that name. `E_NOT_FOUND` where there is no such value.
-    pub fn rows(&self, value: Option<&str>, job: &Job) -> Result<Vec<RegistryRow>> {
+    fn apart(&self, name: &str, reason: &'static str, rows: &[RegistryRow]) -> Option<SecretValue> {
+        let mut content = String::new();
+        for row in rows {
+            let (key, kind) = (row.key.clean(), row.kind.as_deref().unwrap_or_default());
+            let data = row.data.as_ref()?.raw();
+            content.push_str(&format!("{key} {} {kind}\n", crate::shape::clean(name)));
+            data.split('\n').flat_map(lines).for_each(|line| content.push_str(&format!("{line}\n")));
+        }
+        let place = format!("{}:{}\\{name}", self.file.path.to_text(), self.inside.join("\\"));
+        Some(SecretValue { reason, path: DevicePath::new(place.replace('\0', "")), content })
+    }
+
+    fn rows(&self, value: Option<&str>, job: &Job) -> Result<Vec<RegistryRow>> {
         let before = AsItWas::of(self, job)?;
         let mut rows = self.value_rows(value, &before, job)?;
         match value {
@@ -68,18 +91,13 @@ impl Found<'_> {
                 value: Some(Untrusted::new(value.name.to_string())),
                 kind: Some(kind_name(value.kind).into_owned()),
                 from_log: before.lacks_value(&value, &data),
-                data: self.file.secret.is_none().then(|| Untrusted::new(data.text(value.kind))),
+                data: Some(Untrusted::new(data.text(value.kind))),
                 modified: None,
                 subkeys: None,
             });
         }
         if cut > 0 {
             job.warn(format!("of {cut} values the data is not shown whole: getfile collects the hive"));
-        }
-        if let Some(secret) = self.file.secret.filter(|_| !rows.is_empty()) {
-            job.warn(format!(
-                "data of values left out ({secret}): getfile collects the hive, and evidence asks a person before it shows it"
-            ));
         }
         Ok(rows)
     }
@@ -99,7 +117,7 @@ impl Found<'_> {
                 kind: None,
                 data: None,
                 modified: subkey.modified,
-                subkeys: Some(self.hive().subkeys(&subkey, job)?.count() as u64),
+                subkeys: Some(u64::from(subkey.subkeys)),
                 from_log: before.lacks_key(subkey.name.as_str()),
             });
         }
@@ -114,6 +132,12 @@ impl Found<'_> {
             None => error.hint(format!("it has {} values: leave `value` out to list them", names.len())),
         }
     }
+}
+
+/// Lines that are read whole: hex digits go on for thousands.
+fn lines(text: &str) -> Vec<String> {
+    let chars: Vec<char> = text.chars().collect();
+    chars.chunks(64).map(|line| line.iter().collect()).collect()
 }
 
 /// The key as the hive file alone has it, where logs were applied.
