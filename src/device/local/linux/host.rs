@@ -3,28 +3,32 @@
 //! Invariant: blocking; runs on the pool. Only `apply` changes anything, by orders.
 
 use super::collect::Collector;
-use super::effect::{self, Means, Quarantine};
+use super::effect::{self, Quarantine};
 use super::own::OwnThings;
 use super::systemd_bus::SystemdBus;
 use super::users::{Accounts, Users};
 use super::view::{Names, View};
+use super::work_folder::WorkFolder;
 use super::{arrival, connections, dir, enter, fetch, fileinfo, find, hash, persistence, processes, resolve, services};
+use crate::config::Config;
 use crate::device::local::support;
 use crate::device::local::windows_root::registry;
 use crate::error::Result;
 use crate::guard::Order;
-use crate::model::{Answer, CollectQuery, FileFacts, FileQuery, Job, Outcome, PackageFacts, Query, Step, Wish};
+use crate::model::{Answer, CollectQuery, FileFacts, FileQuery, Job, Outcome, PackageFacts, Query, Step, Supply, Wish};
 use crate::shape::Untrusted;
 use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 pub struct Host {
     home: PathBuf,
     own: Arc<OwnThings>,
     users: Users,
-    quarantine: Quarantine,
+    settings: resolve::Settings,
+    /// A folder of our own for what is too big for memory.
+    spill: PathBuf,
 }
 
 impl Names for Accounts {
@@ -39,8 +43,14 @@ impl Names for Accounts {
 
 impl Host {
     /// Opens nothing.
-    pub fn new(home: &Path, own: Arc<OwnThings>) -> Host {
-        Host { home: home.to_owned(), own, users: Users::host(), quarantine: Quarantine::new(home) }
+    pub fn new(config: &Config, own: Arc<OwnThings>) -> Host {
+        let settings = resolve::Settings {
+            quarantine: Quarantine::new(&config.home),
+            work_folder: WorkFolder::new(config.working_folder.clone()),
+            script_time_s: config.limits.long_command_s,
+        };
+        let home = config.home.clone();
+        Host { spill: home.join("snapshots"), home, own, users: Users::host(), settings }
     }
 
     /// The name of the host, and the system's own name with its version.
@@ -60,7 +70,7 @@ impl Host {
                 Answer::Processes(processes::list(&q, &self.users, &hashed, job)?)
             }
             Query::Connections(q) => Answer::Connections(connections::list(&q, &self.users, job)?),
-            Query::Remediated(q) => Answer::Remediated(self.quarantine.rows(&q, job)?),
+            Query::Remediated(q) => Answer::Remediated(self.settings.quarantine.rows(&q, job)?),
             Query::Services(_) => Answer::Services(services::list(&self.view()?, SystemdBus::host().as_ref(), job)?),
             Query::Enter(_)
             | Query::Dir(_)
@@ -94,13 +104,15 @@ impl Host {
 
     pub fn resolve(&self, wish: &Wish, job: &Job) -> Result<Vec<Step>> {
         let (view, accounts, bus) = (self.view()?, self.users.accounts(), SystemdBus::host());
-        resolve::Resolver::new(&view, &accounts, &self.quarantine, bus.as_ref(), job).steps(wish)
+        resolve::Resolver::new(&view, &accounts, &self.settings, bus.as_ref(), job).steps(wish)
     }
 
-    pub fn apply(&self, orders: impl Iterator<Item = Order>, job: &Job) -> Outcome {
-        let pack = |profile, to: &mut dyn Write, job: &Job| self.collect(&CollectQuery { profile }, to, job);
+    pub fn apply(&self, orders: impl Iterator<Item = Order>, supply: &dyn Supply, job: &Job) -> Outcome {
         let bus = SystemdBus::host();
-        effect::carry_out(orders, &Means { store: &self.quarantine, bus: bus.as_ref(), pack: &pack }, job)
+        let store = &self.settings.quarantine;
+        let pack = |profile, to: &mut dyn Write, job: &Job| self.collect(&CollectQuery { profile }, to, job);
+        let ground = effect::Ground { store, bus: bus.as_ref(), supply, spill: &self.spill, pack: &pack };
+        effect::carry_out(orders, &ground, job)
     }
 
     fn view(&self) -> Result<View> {

@@ -73,6 +73,7 @@ fn written(place: &Place, facts: &PackageFacts, job: &Job) -> Did {
         size_bytes: None,
         at: Some(Timestamp::now()),
         request_id: None,
+        exit_code: None,
         note: Some(Untrusted::new(format!("{} members, {} left out", facts.members, facts.left_out))),
     };
     match read {

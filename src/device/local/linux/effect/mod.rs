@@ -9,9 +9,12 @@ mod collect;
 mod line;
 mod link;
 mod place;
+mod put;
 mod quarantine;
 mod record;
 mod restore;
+#[cfg(feature = "run")]
+mod run;
 mod service;
 mod stop;
 
@@ -21,20 +24,12 @@ pub use record::{Kept, KeptFile, KeptLine, KeptProcess, Quarantine, Standing, Wh
 use super::systemd_bus::SystemdBus;
 use crate::error::{Error, ErrorCode, Result};
 use crate::guard::Order;
-use crate::model::{End, Job, Outcome, PackageFacts, ProcessTarget, Profile, Remediated, Step, Unit, Verified};
+use crate::model::{End, Job, Outcome, PackageFacts, ProcessTarget, Profile, Remediated, Step, Supply, Unit, Verified};
 use std::io::Write;
+use std::path::Path;
 
 /// Writes a package of this host.
 pub type Pack<'a> = dyn Fn(Profile, &mut dyn Write, &Job) -> Result<PackageFacts> + 'a;
-
-/// What orders are carried out with.
-#[derive(Clone, Copy)]
-pub struct Means<'a> {
-    pub store: &'a Quarantine,
-    /// Of the running service manager, where there is one.
-    pub bus: Option<&'a SystemdBus>,
-    pub pack: &'a Pack<'a>,
-}
 
 /// What one order came to.
 enum Did {
@@ -45,11 +40,29 @@ enum Did {
     /// The entity is not the approved one; nothing was done to it.
     Drift(String),
     Failed(Error),
+    /// Begun and ended before its end.
+    Broken {
+        row: Box<Remediated>,
+        error: Error,
+    },
     /// It may have happened.
     Unknown {
         row: Box<Remediated>,
         message: String,
     },
+}
+
+/// What effects need of this host beside their orders.
+pub struct Ground<'a> {
+    pub store: &'a Quarantine,
+    /// Where the system's manager of services answers, where it runs.
+    pub bus: Option<&'a SystemdBus>,
+    /// Where the bytes of library files come from.
+    pub supply: &'a dyn Supply,
+    /// A folder of our own for what is too big for memory.
+    pub spill: &'a Path,
+    /// Makes packages.
+    pub pack: &'a Pack<'a>,
 }
 
 impl Did {
@@ -63,11 +76,11 @@ impl Did {
 }
 
 /// Carries the orders out, one after the other, and stops at the first that is not done.
-pub fn carry_out(orders: impl Iterator<Item = Order>, means: &Means<'_>, job: &Job) -> Outcome {
+pub fn carry_out(orders: impl Iterator<Item = Order>, ground: &Ground<'_>, job: &Job) -> Outcome {
     let mut outcome = Outcome { rows: Vec::new(), verified: Verified::Yes, end: End::Done, warnings: Vec::new() };
     let count = orders.size_hint().1.unwrap_or(0);
     job.expect(Unit::Steps, u64::try_from(count).unwrap_or(0));
-    means.store.sweep();
+    ground.store.sweep();
     let mut before = Before::default();
     for (index, order) in orders.enumerate() {
         let process = match order.step() {
@@ -76,7 +89,7 @@ pub fn carry_out(orders: impl Iterator<Item = Order>, means: &Means<'_>, job: &J
         };
         let did = match job.check() {
             Err(e) => Did::Failed(e),
-            Ok(()) => carry_out_one(order, &mut before, means, job),
+            Ok(()) => carry_out_one(order, &mut before, ground, job),
         };
         before.stopped = process;
         match did {
@@ -88,6 +101,10 @@ pub fn carry_out(orders: impl Iterator<Item = Order>, means: &Means<'_>, job: &J
             }
             Did::Drift(message) => outcome.end = End::Drift { step: index, message },
             Did::Failed(e) => outcome.end = failed(&e),
+            Did::Broken { row, error } => {
+                outcome.rows.push(*row);
+                outcome.end = failed(&error);
+            }
             Did::Unknown { row, message } => {
                 outcome.rows.push(*row);
                 outcome.end = End::Unknown { message };
@@ -108,13 +125,13 @@ struct Before {
     replaced: line::Replaced,
 }
 
-fn carry_out_one(order: Order, before: &mut Before, means: &Means<'_>, job: &Job) -> Did {
-    let Means { store, bus, pack } = *means;
+fn carry_out_one(order: Order, before: &mut Before, ground: &Ground<'_>, job: &Job) -> Did {
+    let (store, bus) = (ground.store, ground.bus);
     match order.step() {
         Step::Quarantine { .. } => quarantine::quarantine(order, before.stopped.as_ref(), store, job),
         Step::Restore { .. } => restore::restore(order, store, job),
         Step::Stop { .. } => stop::stop(order, store, job),
-        Step::Collect { .. } => collect::collect(order, pack, job),
+        Step::Collect { .. } => collect::collect(order, ground.pack, job),
         Step::CutLine { .. } => line::cut(order, &mut before.replaced, store),
         Step::PutLine { .. } => line::put(order, &mut before.replaced, store),
         Step::StopService { .. } => service::stop(order, bus, store, job),
@@ -124,9 +141,14 @@ fn carry_out_one(order: Order, before: &mut Before, means: &Means<'_>, job: &Job
         Step::Mask { .. } => link::mask(order, store),
         Step::Unmask { .. } => link::unmask(order, store),
         Step::ReloadServices => service::reload(order, bus, job),
-        Step::Disclose { .. } => Did::Failed(Error::new(
+        #[cfg(feature = "run")]
+        Step::Run { .. } => run::run(order, ground.supply, ground.spill, job),
+        #[cfg(not(feature = "run"))]
+        Step::Run { .. } => Did::Failed(Error::new(ErrorCode::Unsupported, "this build has no code to run scripts")),
+        Step::Put { .. } => put::put(order, ground.supply, job),
+        Step::Disclose { .. } | Step::DeleteScript { .. } => Did::Failed(Error::new(
             ErrorCode::Unsupported,
-            "a disclosure is read from the evidence store, not done here",
+            "what lies in this program's own stores is not done on a device",
         )),
     }
 }
