@@ -4,7 +4,8 @@
 //! which keeps the guard's own things out.
 
 pub mod arrival;
-pub mod connections;
+pub mod collect;
+mod connections;
 mod container;
 pub mod dir;
 pub mod drivers;
