@@ -34,4 +34,5 @@ mod tlsh;
 pub mod tree;
 pub mod users;
 pub mod view;
+mod walk;
 mod workers;
