@@ -63,10 +63,6 @@ pub enum Wish {
         output_folder: Option<DevicePath>,
         profile: String,
     },
-    Scan {
-        kind: String,
-        path: Option<DevicePath>,
-    },
     DeleteScript {
         name: String,
     },
@@ -98,7 +94,6 @@ impl Wish {
             Wish::Run { .. } => "run",
             Wish::PutFile { .. } => "putfile",
             Wish::Collect { .. } => "collect",
-            Wish::Scan { .. } => "scan",
             Wish::DeleteScript { .. } => "library delete",
             Wish::Disclose(_) => "evidence",
         }

@@ -4,6 +4,7 @@
 
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
+pub mod engines;
 #[cfg(target_os = "linux")]
 pub mod linux;
 pub mod pool;

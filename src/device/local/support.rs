@@ -2,7 +2,7 @@
 //! answer.
 
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{EntityKind, Query, Wish};
+use crate::model::{AnalyzeQuery, EntityKind, Query, Wish};
 
 /// Whether this host can do such a thing.
 pub fn on_host(wish: &Wish) -> Result<()> {
@@ -16,7 +16,6 @@ pub fn on_host(wish: &Wish) -> Result<()> {
         Wish::Run { .. } => "scripts are not run here yet; the typed commands look at the host",
         Wish::PutFile { .. } => "files are not put here yet",
         Wish::Collect { .. } => "packages are not built yet; `getfile` collects single files",
-        Wish::Scan { .. } => "there is no scanner yet; `fileinfo` gives hashes to look up",
         Wish::DeleteScript { .. } => "there is no script library yet",
         Wish::Disclose(_) => "content is read from the evidence store with `evidence`",
     };
@@ -57,7 +56,9 @@ pub fn no_query(query: &Query, device: &str) -> Error {
         Query::Startup(_) => ("startupfolders", "`findfile *.desktop` finds autostart entries"),
         Query::Persistence(_) => ("persistence", "`findfile` and `dir` show the files that start programs"),
         Query::Registry(_) => ("registry", "`getfile` collects a hive for another tool"),
-        Query::Analyze(_) => ("analyze", "there is no engine yet; `fileinfo` gives hashes to look up"),
+        Query::Analyze(AnalyzeQuery::Process { .. }) => ("analyze process", "it needs a running system: `local`"),
+        Query::Analyze(_) => ("analyze", "this system is not supported yet"),
+        Query::Scan(_) => ("scan", "this system is not supported yet"),
         Query::Processes(_) => ("processes", "it needs a running system: `local`"),
         Query::Connections(_) => ("connections", "it needs a running system: `local`"),
         Query::Remediated(_) => ("remediate list", "nothing is changed on an image"),
