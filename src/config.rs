@@ -30,6 +30,8 @@ pub struct Config {
     pub limits: Limits,
     /// Directories that `image:` may open; none listed means any, in embedded mode.
     pub images: Vec<PathBuf>,
+    /// The socket of a ClamAV daemon that is at none of the usual places.
+    pub clamd: Option<PathBuf>,
 }
 
 /// Limits of sessions and commands.
@@ -92,6 +94,7 @@ struct WrittenLimits {
 #[serde(deny_unknown_fields, default)]
 struct WrittenLocal {
     images: Vec<PathBuf>,
+    clamd: Option<PathBuf>,
 }
 
 impl Config {
@@ -136,6 +139,7 @@ impl Config {
         Ok(Config {
             limits: limits(&written.limits, file.as_deref())?,
             images: written.local.images.into_iter().map(|p| beside_file(file.as_deref(), p)).collect(),
+            clamd: written.local.clamd.map(|p| beside_file(file.as_deref(), p)),
             allow_shared_account: written.guard.allow_shared_account,
             home: absolute(home),
             policy: policy.map(absolute),

@@ -4,6 +4,7 @@
 
 use super::Device;
 use super::image::{self, ImageDevice};
+use super::local::engines::Engines;
 use super::local::pool::Pool;
 use super::local::{self, LocalDevice, OwnThings};
 use crate::config::Config;
@@ -22,6 +23,7 @@ struct Images(Arc<[PathBuf]>);
 pub struct Devices {
     local: Arc<LocalDevice>,
     own: Arc<OwnThings>,
+    engines: Arc<Engines>,
     pool: Pool,
     images: Images,
 }
@@ -31,8 +33,9 @@ impl Devices {
         let files = config.file.iter().chain(&config.policy).cloned().collect();
         let own = Arc::new(OwnThings::new(config.home.clone(), files));
         let pool = Pool::default();
-        let local = Arc::new(LocalDevice::new(&config.home, Arc::clone(&own), pool.clone()));
-        Devices { local, own, pool, images: Images(config.images.as_slice().into()) }
+        let engines = Arc::new(Engines::new(&config.home, config.clamd.clone()));
+        let local = Arc::new(LocalDevice::new(&config.home, Arc::clone(&own), Arc::clone(&engines), pool.clone()));
+        Devices { local, own, engines, pool, images: Images(config.images.as_slice().into()) }
     }
 
     /// The devices that are known without being named.
@@ -70,7 +73,7 @@ impl Devices {
     }
 
     fn image(&self, dir: PathBuf) -> ImageDevice {
-        ImageDevice::new(dir, Arc::clone(&self.own), self.pool.clone())
+        ImageDevice::new(dir, Arc::clone(&self.own), Arc::clone(&self.engines), self.pool.clone())
     }
 }
 
@@ -118,6 +121,7 @@ mod tests {
             allow_shared_account: false,
             limits: Limits::default(),
             images,
+            clamd: None,
         })
     }
 

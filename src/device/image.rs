@@ -1,5 +1,6 @@
 //! `image:<directory>`: a mounted image or any tree of files, read only.
 
+use super::local::engines::Engines;
 use super::local::pool::Pool;
 use super::local::{OwnThings, Tree, fetched, nothing_done, support};
 use super::{Device, Fetched, Fut};
@@ -22,9 +23,13 @@ pub struct ImageDevice {
 
 impl ImageDevice {
     /// Opens nothing. `root` is absolute.
-    pub(super) fn new(root: PathBuf, own: Arc<OwnThings>, pool: Pool) -> ImageDevice {
+    pub(super) fn new(root: PathBuf, own: Arc<OwnThings>, engines: Arc<Engines>, pool: Pool) -> ImageDevice {
         let path = DevicePath::new(root.as_os_str().as_encoded_bytes());
-        ImageDevice { id: DeviceId::new(format!("{PREFIX}{path}")), tree: Arc::new(Tree::new(root, own)), pool }
+        ImageDevice {
+            id: DeviceId::new(format!("{PREFIX}{path}")),
+            tree: Arc::new(Tree::new(root, own, engines)),
+            pool,
+        }
     }
 }
 

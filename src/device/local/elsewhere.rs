@@ -1,5 +1,6 @@
 //! Systems without collectors: every question is `E_UNSUPPORTED`.
 
+use super::engines::Engines;
 use super::support;
 use crate::error::{Error, ErrorCode, Result};
 use crate::guard::Order;
@@ -20,7 +21,7 @@ impl OwnThings {
 }
 
 impl Host {
-    pub fn new(_: &Path, _: Arc<OwnThings>) -> Host {
+    pub fn new(_: &Path, _: Arc<OwnThings>, _: Arc<Engines>) -> Host {
         Host
     }
 
@@ -52,7 +53,7 @@ impl Host {
 }
 
 impl Tree {
-    pub fn new(_: PathBuf, _: Arc<OwnThings>) -> Tree {
+    pub fn new(_: PathBuf, _: Arc<OwnThings>, _: Arc<Engines>) -> Tree {
         Tree
     }
 

@@ -22,6 +22,7 @@ use crate::model::{
     Answer, DeviceId, DeviceRef, DeviceRow, End, FileFacts, FileQuery, Job, Outcome, Query, Step, Timestamp, Verified,
     Wish,
 };
+use engines::Engines;
 use pool::Pool;
 use std::fs::File;
 use std::path::Path;
@@ -39,8 +40,8 @@ pub struct LocalDevice {
 
 impl LocalDevice {
     /// Opens nothing.
-    pub(super) fn new(home: &Path, own: Arc<OwnThings>, pool: Pool) -> LocalDevice {
-        LocalDevice { id: DeviceId::new(ID), host: Arc::new(Host::new(home, own)), pool }
+    pub(super) fn new(home: &Path, own: Arc<OwnThings>, engines: Arc<Engines>, pool: Pool) -> LocalDevice {
+        LocalDevice { id: DeviceId::new(ID), host: Arc::new(Host::new(home, own, engines)), pool }
     }
 }
 

@@ -33,6 +33,7 @@ fn config(home: &Path, policy: Option<PathBuf>) -> Config {
         allow_shared_account: false,
         limits: Limits::default(),
         images: Vec::new(),
+        clamd: None,
     }
 }
 

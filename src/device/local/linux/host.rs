@@ -6,11 +6,12 @@ use super::effect::{self, Quarantine};
 use super::own::OwnThings;
 use super::users::{Accounts, Users};
 use super::view::{Names, View};
-use super::{arrival, connections, dir, enter, fetch, fileinfo, find, hash, processes, resolve};
+use super::{analyze, arrival, connections, dir, enter, fetch, fileinfo, find, hash, processes, resolve, scan};
+use crate::device::local::engines::Engines;
 use crate::device::local::support;
 use crate::error::Result;
 use crate::guard::Order;
-use crate::model::{Answer, FileFacts, FileQuery, Job, Outcome, Query, Step, Wish};
+use crate::model::{AnalyzeQuery, Answer, FileFacts, FileQuery, Job, Outcome, Query, Step, Wish};
 use crate::shape::Untrusted;
 use std::fs::File;
 use std::path::Path;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 pub struct Host {
     own: Arc<OwnThings>,
     users: Users,
+    engines: Arc<Engines>,
     quarantine: Quarantine,
 }
 
@@ -34,8 +36,8 @@ impl Names for Accounts {
 
 impl Host {
     /// Opens nothing.
-    pub fn new(home: &Path, own: Arc<OwnThings>) -> Host {
-        Host { own, users: Users::host(), quarantine: Quarantine::new(home) }
+    pub fn new(home: &Path, own: Arc<OwnThings>, engines: Arc<Engines>) -> Host {
+        Host { own, users: Users::host(), engines, quarantine: Quarantine::new(home) }
     }
 
     /// The name of the host, and the system's own name with its version.
@@ -56,6 +58,13 @@ impl Host {
             }
             Query::Connections(q) => Answer::Connections(connections::list(&q, &self.users, job)?),
             Query::Remediated(q) => Answer::Remediated(self.quarantine.rows(&q, job)?),
+            Query::Analyze(AnalyzeQuery::Process { pid }) => {
+                Answer::Analyze(Box::new(analyze::process(&self.view()?, &self.engines, pid, &self.users, job)?))
+            }
+            Query::Analyze(AnalyzeQuery::File { path }) => {
+                Answer::Analyze(Box::new(analyze::file(&self.view()?, &self.engines, &path, &self.users, job)?))
+            }
+            Query::Scan(q) => Answer::Scan(scan::scan(&self.view()?, &self.engines, &q, &self.users, job)?),
             Query::Enter(_) | Query::Dir(_) | Query::Find(_) | Query::FileInfo(_) => {
                 files(&self.view()?, &self.users, query, job)?
             }

@@ -3,6 +3,7 @@
 //! Invariant: nothing here but `effect` changes anything; every file of a device is opened through [`view::View`],
 //! which keeps the guard's own things out.
 
+pub mod analyze;
 pub mod arrival;
 pub mod connections;
 mod container;
@@ -27,6 +28,7 @@ pub mod proc;
 pub mod processes;
 mod resolve;
 mod rights;
+pub mod scan;
 pub mod secret;
 mod sign_ins;
 mod sockets;

@@ -149,7 +149,7 @@ fn by_identity(view: &View, opened: &Opened) -> Option<&'static str> {
 }
 
 /// The homes that the device's `passwd` names.
-fn homes(view: &View) -> Vec<DevicePath> {
+pub(super) fn homes(view: &View) -> Vec<DevicePath> {
     let Ok(passwd) = view.open(&DevicePath::new("/etc/passwd"), How::File) else { return Vec::new() };
     let mut text = Vec::new();
     // A part of a hostile one is as good as all of it.

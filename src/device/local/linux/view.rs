@@ -4,7 +4,7 @@
 //! device ever blocks), and the guard's own things are refused on the handle.
 
 use super::facts::Facts;
-use super::own::{OwnThings, handle_path, is_below, self_target};
+use super::own::{OwnSet, OwnThings, handle_path, is_below, self_target};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{DevicePath, FileIdentity};
 use crate::shape::Untrusted;
@@ -120,6 +120,31 @@ impl View {
             How::Directory => self.reopen(opened, path, OFlags::DIRECTORY),
             How::Handle | How::Link => Ok(opened),
         }
+    }
+
+    /// Opens a regular file by its name in a directory that a walk has come to; no link is followed. `path` is how the
+    /// device names it. Errors as those of [`View::open`].
+    pub(super) fn open_entry(
+        &self,
+        set: &OwnSet,
+        directory: impl AsFd,
+        name: &[u8],
+        path: &DevicePath,
+    ) -> Result<Opened> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let handle = open_at(directory.as_fd(), name, flags, ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH)
+            .map_err(|e| system_error(path, e))?;
+        let facts = Facts::of(&handle).map_err(|e| system_error(path, e))?;
+        if !facts.is_file() {
+            return Err(not_a_file(path, facts.kind()));
+        }
+        self.own.refuse(set, handle.as_fd(), path)?;
+        let (real_path, host_path) = (path.clone(), Vec::new());
+        let opened = Opened { file: handle.into(), facts, real_path, deleted: false, host_path };
+        if is_used_up(&opened) {
+            return Err(used_up(path));
+        }
+        self.reopen(opened, path, OFlags::NONBLOCK | OFlags::NOCTTY)
     }
 
     /// The directory that holds the path's last component, as an `O_PATH` handle, and that component's name. Links

@@ -79,6 +79,11 @@ impl LeftOut {
         self.own += other.own;
     }
 
+    /// More of this program's own state was left out.
+    pub fn count_own(&mut self, entries: u64) {
+        self.own += entries;
+    }
+
     pub fn warn(self, job: &Job) {
         if let Some(warning) = mounts::warning(self.mounts) {
             job.warn(warning);

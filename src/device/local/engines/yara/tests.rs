@@ -66,7 +66,7 @@ fn a_file_larger_than_its_pieces_is_found_everywhere_and_over_their_borders() {
         "rule deep { strings: $a = \"evil\" condition: $a }
          rule border { strings: $a = \"borders\" condition: $a }
          rule both { strings: $a = \"evil\" $b = \"borders\" condition: all of them }
-         rule none { strings: $a = \"nothing\" condition: $a }",
+         rule absent { strings: $a = \"nothing\" condition: $a }",
     )
     .unwrap();
     let path = DevicePath::new("/f");
