@@ -85,6 +85,10 @@ struct Bench<'r> {
     found: Vec<Detection>,
 }
 
+fn files(count: u64) -> &'static str {
+    if count == 1 { "file" } else { "files" }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -300,14 +304,14 @@ impl<'a> Look<'a> {
     pub fn warn(&self) {
         let unread = std::mem::take(&mut *lock(&self.unread));
         if unread.count > 0 {
-            let count = unread.count;
-            self.job.warn(format!("{count} files could not be read: {}; run as root to scan them", unread.names()));
+            let (count, noun) = (unread.count, files(unread.count));
+            self.job.warn(format!("{count} {noun} could not be read: {}; run as root to scan them", unread.names()));
         }
         let partly = std::mem::take(&mut *lock(&self.partly));
         if partly.count > 0 {
-            let count = partly.count;
+            let (count, noun) = (partly.count, files(partly.count));
             self.job.warn(format!(
-                "{count} files are larger than {WINDOW} bytes: clamd and rules about structure looked at those alone, rules about text at the first 4 GiB: {}",
+                "{count} {noun} of more than {WINDOW} bytes: clamd and rules about structure saw those alone, rules about text the first 4 GiB: {}",
                 partly.names()
             ));
         }
