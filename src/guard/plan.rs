@@ -124,11 +124,24 @@ pub(super) fn entity(step: &Step) -> Entity {
         sha256: sha256.cloned(),
     };
     match step {
-        Step::Quarantine { file } => of("file", file.identity.to_string(), Some(&file.sha256)),
+        Step::Quarantine { file, .. } => of("file", file.identity.to_string(), Some(&file.sha256)),
         Step::Stop { process, .. } => {
             of("process", format!("{}@{}", process.pid, process.start_ticks), Some(&process.image_sha256))
         }
         Step::Restore { undo_id, sha256, .. } => of("undo", undo_id.to_string(), Some(sha256)),
+        Step::CutLine { file, line, .. } => {
+            of("line", format!("{}:{}", file.identity, line.number), Some(&file.sha256))
+        }
+        Step::PutLine { undo_id, file, .. } => of("undo", undo_id.to_string(), Some(&file.sha256)),
+        Step::StopService { service, .. } => {
+            of("service", service.unit.clone(), service.files.first().map(|file| &file.sha256))
+        }
+        Step::RemoveLink { link, .. } => of("link", link.identity.to_string(), None),
+        Step::Mask { path, .. } => of("mask", path.to_text().into_owned(), None),
+        Step::StartService { undo_id, .. } | Step::RestoreLink { undo_id, .. } | Step::Unmask { undo_id, .. } => {
+            of("undo", undo_id.to_string(), None)
+        }
+        Step::ReloadServices => of("service_manager", "reload".into(), None),
         Step::Disclose { slice } => of("evidence", format!("{}+{}", slice.offset, slice.length), Some(&slice.sha256)),
     }
 }
@@ -136,9 +149,13 @@ pub(super) fn entity(step: &Step) -> Entity {
 /// The paths that a step names.
 pub(super) fn paths(step: &Step) -> Vec<&DevicePath> {
     match step {
-        Step::Quarantine { file } => vec![&file.path],
+        Step::Quarantine { file, .. } | Step::CutLine { file, .. } | Step::PutLine { file, .. } => vec![&file.path],
         Step::Stop { process, .. } => process.image.iter().collect(),
-        Step::Restore { path, .. } => vec![path],
+        Step::Restore { path, .. } | Step::Mask { path, .. } | Step::Unmask { path, .. } => vec![path],
+        Step::RemoveLink { link, .. } => vec![&link.path, &link.target],
+        Step::RestoreLink { path, target, .. } => vec![path, target],
+        Step::StopService { service, .. } => service.files.iter().map(|f| &f.path).chain(&service.image).collect(),
+        Step::StartService { .. } | Step::ReloadServices => Vec::new(),
         Step::Disclose { slice } => vec![&slice.path],
     }
 }

@@ -3,6 +3,8 @@
 //! Invariants: rendered from the stored bytes alone; never cut; the only bytes below 0x20 are the line feeds between
 //! lines; the assistant's words stand apart, on one line, marked as unverified.
 
+mod parts;
+
 use super::Guard;
 use super::digest;
 use super::ledger::unknown;
@@ -189,11 +191,23 @@ fn steps(out: &mut String, plan: &Plan, flags: &[&str]) -> std::fmt::Result {
             Step::Stop { keep_image: true, .. } => "Stop this process for good, and keep a copy of its image",
             Step::Stop { keep_image: false, .. } => "Stop this process for good",
             Step::Restore { .. } => "Put this file back where it was: what was removed returns",
+            Step::CutLine { .. } => "Take this line out of this file (undo puts it back)",
+            Step::PutLine { .. } => "Put this line back into this file: what was removed returns",
+            Step::StopService { .. } => "Stop this service (undo starts it again)",
+            Step::StartService { .. } => "Start this service again",
+            Step::RemoveLink { .. } => "Take this link away (undo puts it back)",
+            Step::RestoreLink { .. } => "Put this link back: what was removed returns",
+            Step::Mask { .. } => "Mask this unit, so that nothing starts it (undo lifts that)",
+            Step::Unmask { .. } => "Lift this mask: the unit can be started again",
+            Step::ReloadServices => "Have the service manager read its unit files again",
             Step::Disclose { .. } => "Show this content of a collected file to the assistant: it cannot be taken back",
         };
         writeln!(out, "  {}. {title}", i + 1)?;
         match step {
-            Step::Quarantine { file } => quarantine(out, file)?,
+            Step::Quarantine { file, part_of } => {
+                quarantine(out, file)?;
+                parts::part_of(out, part_of.as_ref())?;
+            }
             Step::Stop { process, .. } => stop(out, process)?,
             Step::Restore { undo_id, path, size_bytes, sha256, mode, uid, gid } => {
                 field(out, "path", &path.to_text())?;
@@ -202,6 +216,15 @@ fn steps(out: &mut String, plan: &Plan, flags: &[&str]) -> std::fmt::Result {
                 field(out, "mode, owner", &format!("{:04o}, {uid}:{gid}", mode & 0o7777))?;
                 field(out, "undo record", undo_id.as_str())?;
             }
+            Step::CutLine { .. }
+            | Step::PutLine { .. }
+            | Step::StopService { .. }
+            | Step::StartService { .. }
+            | Step::RemoveLink { .. }
+            | Step::RestoreLink { .. }
+            | Step::Mask { .. }
+            | Step::Unmask { .. }
+            | Step::ReloadServices => parts::step(out, step)?,
             Step::Disclose { slice } => {
                 field(out, "collected from", &slice.path.to_text())?;
                 field(out, "sha256", slice.sha256.as_str())?;
@@ -283,8 +306,7 @@ fn foot(out: &mut String, entry: &Entry, check: Option<&str>) -> std::fmt::Resul
 }
 
 fn flags(plan: &Plan) -> Vec<&'static str> {
-    let file =
-        |f: &dyn Fn(&FileTarget) -> bool| plan.steps.iter().any(|s| matches!(s, Step::Quarantine { file } if f(file)));
+    let file = |f: &dyn Fn(&FileTarget) -> bool| plan.steps.iter().any(|s| parts::changed_file(s).is_some_and(f));
     let mut flags = Vec::new();
     if file(&|f| f.package.is_some()) {
         flags.push("packaged");
@@ -296,7 +318,7 @@ fn flags(plan: &Plan) -> Vec<&'static str> {
     texts.extend(plan.steps.iter().flat_map(paths).map(|p| String::from_utf8_lossy(p.as_bytes()).into_owned()));
     texts.extend(plan.steps.iter().flat_map(|s| match s {
         Step::Stop { process, .. } => vec![process.name.clone(), process.user.clone(), process.command_line.clone()],
-        _ => Vec::new(),
+        other => parts::texts(other),
     }));
     if let Ok(args) = serde_json::from_str::<serde_json::Value>(plan.args.get()) {
         collect_texts(&args, &mut texts);

@@ -14,6 +14,7 @@ mod process;
 mod query;
 mod report;
 mod row;
+mod target;
 mod time;
 
 pub use device::*;
@@ -27,4 +28,5 @@ pub use process::*;
 pub use query::*;
 pub use report::*;
 pub use row::*;
+pub use target::*;
 pub use time::*;

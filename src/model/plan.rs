@@ -3,7 +3,7 @@
 //! Invariant: a step is self-contained and exact. It names the entity by identity and content, so that the device can
 //! refuse it when the entity is no longer the one that a person saw.
 
-use super::{DevicePath, FileIdentity, Sha256, Timestamp, UndoId, row};
+use super::{DevicePath, FileIdentity, LineTarget, LinkTarget, PartOf, ServiceTarget, Sha256, Timestamp, UndoId, row};
 use crate::shape::Untrusted;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -163,11 +163,33 @@ pub struct ProcessTarget {
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Step {
     /// Moves a file into quarantine: content, metadata and position are kept for `undo`.
-    Quarantine { file: FileTarget },
+    Quarantine {
+        file: FileTarget,
+        #[serde(default)]
+        part_of: Option<PartOf>,
+    },
     /// Stops a process. `keep_image`: its image has no name any more, so a copy goes into quarantine first.
     Stop { process: ProcessTarget, keep_image: bool },
     /// Puts a quarantined file back where it was.
     Restore { undo_id: UndoId, path: DevicePath, size_bytes: u64, sha256: Sha256, mode: u32, uid: u32, gid: u32 },
+    /// Takes one line out of a file; the whole file as it was is kept.
+    CutLine { file: FileTarget, line: LineTarget, part_of: PartOf },
+    /// Puts a cut line back into the file as it is now, before the line that has this number.
+    PutLine { undo_id: UndoId, file: FileTarget, line: LineTarget },
+    /// Stops a unit of the running service manager.
+    StopService { service: ServiceTarget, part_of: PartOf },
+    /// Starts a unit that was stopped.
+    StartService { undo_id: UndoId, unit: String },
+    /// Takes a symlink away, such as the one that starts a service at boot.
+    RemoveLink { link: LinkTarget, part_of: PartOf },
+    /// Puts a symlink back.
+    RestoreLink { undo_id: UndoId, path: DevicePath, target: DevicePath, uid: u32, gid: u32 },
+    /// Makes a symlink to `/dev/null` in a unit's place, so that nothing starts it.
+    Mask { path: DevicePath, part_of: PartOf },
+    /// Takes such a symlink away.
+    Unmask { undo_id: UndoId, path: DevicePath },
+    /// Has the service manager read its files again.
+    ReloadServices,
     /// Shows a slice of sealed content to the requester.
     Disclose { slice: Disclosure },
 }
@@ -176,8 +198,8 @@ impl Step {
     /// Whether `undo` reverses it, so that the person's code is the only line to give. A disclosure is not undone.
     pub const fn is_reversible(&self) -> bool {
         match self {
-            Step::Quarantine { .. } | Step::Restore { .. } | Step::Stop { .. } => true,
             Step::Disclose { .. } => false,
+            _ => true,
         }
     }
 }
@@ -196,7 +218,8 @@ row! {
         pub r#type: String,
         /// What was named: a path, a pid.
         pub id: Untrusted,
-        /// `quarantined`, `stopped`, `restored`, `image_kept`, `not_done`; in `remediate list` the state now.
+        /// `quarantined`, `stopped`, `cut`, `unlinked`, `masked`, `restored`, `image_kept`, `not_done`, …; in
+        /// `remediate list` the state now.
         pub outcome: String,
         /// What `undo` takes, besides the path.
         pub undo_id: Option<UndoId>,

@@ -30,6 +30,17 @@ pub fn data(inside: &str) -> Option<PathBuf> {
     Some(path)
 }
 
+/// What `tests/corpora.sh` fetched into `$LIVE_RESPONSE_TEST_CORPORA`.
+#[must_use]
+pub fn corpus(inside: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("LIVE_RESPONSE_TEST_CORPORA").map(|folder| PathBuf::from(folder).join(inside));
+    let Some(path) = path.filter(|p| p.exists()) else {
+        missing(&format!("{inside} from tests/corpora.sh, in $LIVE_RESPONSE_TEST_CORPORA"));
+        return None;
+    };
+    Some(path)
+}
+
 fn missing(what: &str) -> bool {
     assert!(std::env::var_os("LIVE_RESPONSE_REQUIRE_TOOLS").is_none(), "{} needs {what}", test());
     println!("{}: ignored, it needs {what}", test());

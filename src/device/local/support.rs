@@ -7,11 +7,10 @@ use crate::model::{AnalyzeQuery, EntityKind, Query, Wish};
 /// Whether this host can do such a thing.
 pub fn on_host(wish: &Wish) -> Result<()> {
     let hint = match wish {
-        Wish::Remediate { kind: EntityKind::File | EntityKind::Process, .. }
-        | Wish::Undo { kind: EntityKind::File | EntityKind::Process, .. } => return system(wish),
-        Wish::Remediate { .. } | Wish::Undo { .. } => {
-            "it takes files and processes: name the file that the entity runs, or its process"
+        Wish::Remediate { kind: EntityKind::Registry, .. } | Wish::Undo { kind: EntityKind::Registry, .. } => {
+            "this host has no registry; a hive copy is evidence and is not changed here"
         }
+        Wish::Remediate { .. } | Wish::Undo { .. } => return system(wish),
         Wish::Isolate { .. } | Wish::Release => "isolation is not built yet; `connections` shows what is open",
         Wish::Run { .. } => "scripts are not run here yet; the typed commands look at the host",
         Wish::PutFile { .. } => "files are not put here yet",
@@ -48,13 +47,11 @@ fn system(wish: &Wish) -> Result<()> {
 /// The error for a query that the device does not answer.
 pub fn no_query(query: &Query, device: &str) -> Error {
     let (command, hint) = match query {
-        Query::Services(_) => {
-            ("services", "`processes` shows what runs; unit files lie in /etc/systemd and /usr/lib/systemd")
-        }
+        Query::Services(_) => ("services", "this system is not supported yet"),
         Query::Drivers(_) => ("drivers", "`dir /sys/module` shows the modules that are loaded"),
         Query::Tasks(_) => ("scheduledtasks", "`dir /etc/cron.d` and `dir /var/spool/cron` show cron's files"),
         Query::Startup(_) => ("startupfolders", "`findfile *.desktop` finds autostart entries"),
-        Query::Persistence(_) => ("persistence", "`findfile` and `dir` show the files that start programs"),
+        Query::Persistence(_) => ("persistence", "this system is not supported yet"),
         Query::Registry(_) => ("registry", "`getfile` collects a hive for another tool"),
         Query::Analyze(AnalyzeQuery::Process { .. }) => ("analyze process", "it needs a running system: `local`"),
         Query::Analyze(_) => ("analyze", "this system is not supported yet"),

@@ -73,7 +73,7 @@ fn the_word_on_the_screen_is_the_word_in_the_chat() {
 fn a_packaged_file_and_hard_links_are_pointed_out() {
     let (bench, _) = Bench::new().enrolled();
     let file = FileTarget { links: 3, package: Some("coreutils".into()), ..target("/usr/bin/true") };
-    let id = bench.guard.submit(intent("/usr/bin/true"), vec![Step::Quarantine { file }]).unwrap().id;
+    let id = bench.guard.submit(intent("/usr/bin/true"), vec![Step::Quarantine { file, part_of: None }]).unwrap().id;
     let prompt = bench.guard.show(&id).unwrap();
     assert!(prompt.text.contains("belongs unmodified to coreutils") && prompt.text.contains("3 names"));
     assert_eq!(prompt.flags, ["packaged", "links"]);

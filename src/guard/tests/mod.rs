@@ -194,7 +194,7 @@ fn target(path: &str) -> FileTarget {
 }
 
 fn quarantine(path: &str) -> Step {
-    Step::Quarantine { file: target(path) }
+    Step::Quarantine { file: target(path), part_of: None }
 }
 
 fn disclose() -> Step {

@@ -21,7 +21,7 @@ pub fn read(view: &View, query: &FileInfoQuery, names: &dyn Names, job: &Job) ->
     let package = if opened.deleted {
         None
     } else {
-        package::owner(view, &opened.real_path, &digests.md5, job).unwrap_or_else(|e| {
+        package::owner(view, &opened.real_path, &digests, job).unwrap_or_else(|e| {
             job.warn(format!("the package data could not be read: {}", e.message));
             None
         })

@@ -1,12 +1,12 @@
-//! `findfile`: a search below a directory, over all cores.
+//! `findfile`: the entries below a directory whose names and facts fit.
 //!
-//! Invariant: what was not searched (mounts, unreadable directories, own state) is said in warnings.
+//! Invariant: rows are in the order of their paths, whichever thread found them.
 
 use super::dir::{link_target, unread};
 use super::facts::Facts;
 use super::mounts;
 use super::view::{How, Names, View};
-use super::walk::{self, Place, Visit, join};
+use super::walk::{Place, Visit, join, walk};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{DevicePath, FileEntry, FindQuery, Job};
 use globset::{GlobBuilder, GlobMatcher};
@@ -30,9 +30,8 @@ pub fn find(view: &View, query: &FindQuery, names: &dyn Names, job: &Job) -> Res
         );
     }
     let start = view.open(&query.path, How::Directory)?;
-    let search = Search { query, pattern, names, job, hits: AtomicU64::new(0) };
-    let (parts, left_out) = walk::walk(view, &start, query.max_depth, walk::threads(), &search, job)?;
-    left_out.warn(job);
+    let search = Search { query, pattern, names, hits: AtomicU64::new(0) };
+    let parts = walk(view, &start, &search, job)?;
     let hits = search.hits.load(Relaxed);
     if hits > HITS {
         job.warn(format!("{hits} entries fit, {HITS} of them are listed: narrow the search"));
@@ -110,34 +109,31 @@ struct Search<'a> {
     query: &'a FindQuery,
     pattern: Pattern,
     names: &'a dyn Names,
-    job: &'a Job,
     hits: AtomicU64,
 }
 
 impl Visit for Search<'_> {
-    type Found = FileEntry;
+    type Row = FileEntry;
 
-    fn entry(&self, at: &Place<'_>, entry: &RawDirEntry<'_>, found: &mut Vec<FileEntry>) -> Result<()> {
+    fn max_depth(&self) -> Option<u32> {
+        self.query.max_depth
+    }
+
+    fn entry(&self, at: &Place<'_>, entry: &RawDirEntry<'_>, rows: &mut Vec<FileEntry>) {
         if self.pattern.matches(entry.file_name().to_bytes()) {
-            found.extend(self.hit(at, entry));
+            rows.extend(self.hit(at, entry));
         }
-        Ok(())
     }
 
-    fn leave(&self, _: &Place<'_>, entries: u64, _: &mut Vec<FileEntry>) -> Result<()> {
-        self.job.advance(entries);
-        Ok(())
-    }
-
-    fn end(&self, found: &mut Vec<FileEntry>) {
-        found.sort_by_cached_key(|row: &FileEntry| row.path.clone());
+    fn arrange(&self, rows: &mut Vec<FileEntry>) {
+        rows.sort_by_cached_key(|row| row.path.clone());
     }
 }
 
 impl Search<'_> {
     fn hit(&self, at: &Place<'_>, entry: &RawDirEntry<'_>) -> Option<FileEntry> {
         let name = entry.file_name();
-        let path = DevicePath::new(join(at.shown.as_bytes(), name.to_bytes()));
+        let path = DevicePath::new(join(at.path.as_bytes(), name.to_bytes()));
         if self.query.brief && !self.has_filters() && !at.set.may_hold(entry.ino()) && is_told(entry.file_type()) {
             let row = unread(name, path, entry.file_type());
             return (self.hits.fetch_add(1, Relaxed) < HITS).then_some(row);
@@ -146,7 +142,7 @@ impl Search<'_> {
             Ok(facts) if at.set.holds(facts.identity) => {
                 // An own directory is counted when the walk comes to it.
                 if !facts.is_directory() {
-                    at.count_own();
+                    at.own.fetch_add(1, Relaxed);
                 }
                 return None;
             }
@@ -182,6 +178,7 @@ impl Search<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::view::tests::{Numbers, TempTree, deep_tree, device_path, host, image, text};
+    use super::super::walk::open_below;
     use super::*;
     use crate::model::Timestamp;
     use std::os::unix::fs::symlink;
@@ -219,6 +216,21 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_that_panics_keeps_nobody_waiting() {
+        let queue = Queue::new(2, Task { path: Vec::new(), anchor: None, above: 0, depth: 0, mount: None });
+        assert!(queue.take().is_some());
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| queue.take().is_none());
+            let broken = scope.spawn(|| {
+                let _seat = Seat(&queue);
+                panic!("planted");
+            });
+            assert!(broken.join().is_err());
+            assert!(waits.join().unwrap());
+        });
+    }
+
+    #[test]
     fn own_state_is_left_out_and_counted_once() {
         let tree = TempTree::new();
         plant(&tree, &["home/guard/secret", "a/other"]);
@@ -244,6 +256,30 @@ mod tests {
         symlink("loop", tree.path("loop")).unwrap();
         assert_eq!(found(&tree, "file"), ["a/file"]);
         assert_eq!(found(&tree, "*p"), ["a/up", "loop"]);
+    }
+
+    #[test]
+    fn a_directory_that_became_a_link_is_not_entered() {
+        let tree = TempTree::new();
+        plant(&tree, &["a/b/file", "out/file"]);
+        let start = std::fs::File::open(tree.path("a")).unwrap();
+        assert!(open_below(&start, b"b").is_ok());
+        std::fs::rename(tree.path("a/b"), tree.path("a/gone")).unwrap();
+        symlink(tree.path("out"), tree.path("a/b")).unwrap();
+        assert_eq!(open_below(&start, b"b").err(), Some(Errno::NOTDIR));
+        std::fs::rename(tree.path("a"), tree.path("moved")).unwrap();
+        assert_eq!(open_below(&start, b"../out").err(), Some(Errno::XDEV));
+    }
+
+    #[test]
+    fn links_on_the_way_of_a_long_path_are_refused() {
+        let tree = TempTree::new();
+        deep_tree(&tree, 2_500);
+        symlink("d", tree.path("e")).unwrap();
+        let start = std::fs::File::open(tree.root()).unwrap();
+        let path = |first: &str| [first.as_bytes(), &b"/d".repeat(2_400)].concat();
+        assert!(open_below(&start, &path("d")).is_ok());
+        assert_eq!(open_below(&start, &path("e")).err(), Some(Errno::LOOP));
     }
 
     #[test]

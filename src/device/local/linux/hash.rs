@@ -77,6 +77,15 @@ pub(super) fn digest_bytes(bytes: &[u8]) -> Digests {
     fused.digests(bytes.len() as u64)
 }
 
+/// Digests of bytes in memory, without TLSH.
+pub(super) fn of_bytes(bytes: &[u8]) -> Digests {
+    let mut fused = Fused::default();
+    fused.update(bytes);
+    let (md5, sha1, sha256) = fused.finish();
+    let bytes = bytes.len() as u64;
+    Digests { md5: hex(&md5), sha1: hex(&sha1), sha256: Sha256::from_bytes(&sha256), tlsh: None, bytes }
+}
+
 /// SHA-256 of the whole file from its start. Warns where the file changed meanwhile.
 pub fn sha256(file: &File, job: &Job) -> Result<Sha256> {
     use sha2::Digest;

@@ -4,9 +4,13 @@
 
 use super::effect::{self, Quarantine};
 use super::own::OwnThings;
+use super::systemd_bus::SystemdBus;
 use super::users::{Accounts, Users};
 use super::view::{Names, View};
-use super::{analyze, arrival, connections, dir, enter, fetch, fileinfo, find, hash, processes, resolve, scan};
+use super::{
+    analyze, arrival, connections, dir, enter, fetch, fileinfo, find, hash, persistence, processes, resolve, scan,
+    services,
+};
 use crate::device::local::engines::Engines;
 use crate::device::local::support;
 use crate::error::Result;
@@ -65,7 +69,8 @@ impl Host {
                 Answer::Analyze(Box::new(analyze::file(&self.view()?, &self.engines, &path, &self.users, job)?))
             }
             Query::Scan(q) => Answer::Scan(scan::scan(&self.view()?, &self.engines, &q, &self.users, job)?),
-            Query::Enter(_) | Query::Dir(_) | Query::Find(_) | Query::FileInfo(_) => {
+            Query::Services(_) => Answer::Services(services::list(&self.view()?, SystemdBus::host().as_ref(), job)?),
+            Query::Enter(_) | Query::Dir(_) | Query::Find(_) | Query::FileInfo(_) | Query::Persistence(_) => {
                 files(&self.view()?, &self.users, query, job)?
             }
             other => return Err(support::no_query(&other, "local")),
@@ -77,11 +82,12 @@ impl Host {
     }
 
     pub fn resolve(&self, wish: &Wish, job: &Job) -> Result<Vec<Step>> {
-        resolve::Resolver::new(&self.view()?, &self.users.accounts(), &self.quarantine, job).steps(wish)
+        let (view, accounts, bus) = (self.view()?, self.users.accounts(), SystemdBus::host());
+        resolve::Resolver::new(&view, &accounts, &self.quarantine, bus.as_ref(), job).steps(wish)
     }
 
     pub fn apply(&self, orders: impl Iterator<Item = Order>, job: &Job) -> Outcome {
-        effect::carry_out(orders, &self.quarantine, job)
+        effect::carry_out(orders, &self.quarantine, SystemdBus::host().as_ref(), job)
     }
 
     fn view(&self) -> Result<View> {
@@ -96,6 +102,8 @@ pub(super) fn files(view: &View, users: &Users, query: Query, job: &Job) -> Resu
         Query::Dir(q) => Answer::Dir(dir::list(view, &q, &users.accounts(), job)?),
         Query::Find(q) => Answer::Find(find::find(view, &q, &users.accounts(), job)?),
         Query::FileInfo(q) => Answer::FileInfo(Box::new(fileinfo::read(view, &q, &users.accounts(), job)?)),
+        Query::Services(_) => Answer::Services(services::list(view, None, job)?),
+        Query::Persistence(q) => Answer::Persistence(persistence::list(view, &q, job)?),
         other => return Err(support::no_query(&other, "image")),
     })
 }

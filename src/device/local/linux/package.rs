@@ -1,7 +1,12 @@
-//! The package that owns a file, from dpkg's own data (`man 5 deb`, `man 1 dpkg-divert`), on the host or in an image.
+//! The package that owns a file, from dpkg's own data (`man 5 deb`, `man 1 dpkg-divert`) or rpm's, on the host or in an
+//! image.
 //!
 //! Invariant: nothing of a package is run or unpacked; its lists are read as hostile text, one at a time.
 
+pub mod index;
+
+use super::hash::Digests;
+use super::rpm::Rpm;
 use super::view::{How, View, open_at};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{DevicePath, Job, PackageOwner};
@@ -26,13 +31,22 @@ pub struct Owned {
     pub md5: Option<String>,
 }
 
-/// The owner of the file at a real path, with the verdict on its bytes.
-pub fn owner(view: &View, real_path: &DevicePath, md5: &str, job: &Job) -> Result<Option<PackageOwner>> {
-    Ok(find(view, real_path, job)?.map(|owned| PackageOwner {
-        name: Untrusted::new(owned.name),
-        version: owned.version.map(Untrusted::new),
-        manager: "dpkg".into(),
-        unmodified: owned.md5.map(|listed| listed == md5),
+/// The owner of the file at a real path, by dpkg or rpm, with the verdict on its bytes.
+pub fn owner(view: &View, real_path: &DevicePath, digests: &Digests, job: &Job) -> Result<Option<PackageOwner>> {
+    if let Some(owned) = find(view, real_path, job)? {
+        return Ok(Some(PackageOwner {
+            name: Untrusted::new(owned.name),
+            version: owned.version.map(Untrusted::new),
+            manager: "dpkg".into(),
+            unmodified: owned.md5.map(|listed| listed == digests.md5),
+        }));
+    }
+    let Some(rpm) = Rpm::open(view)? else { return Ok(None) };
+    Ok(rpm.find(real_path)?.map(|claim| PackageOwner {
+        unmodified: claim.is_of(digests),
+        name: Untrusted::new(claim.package),
+        version: claim.version.map(Untrusted::new),
+        manager: "rpm".into(),
     }))
 }
 
@@ -286,7 +300,11 @@ mod tests {
     fn unmodified_is_by_the_listed_sum() {
         let tree = TempTree::new();
         let view = dpkg_root(&tree);
-        let verdict = |md5: &str| owner(&view, &text("/bin/sh"), md5, &Job::default()).unwrap().unwrap().unmodified;
+        let verdict = |md5: &str| {
+            let sha256 = crate::model::Sha256::of(b"");
+            let digests = Digests { md5: md5.into(), sha1: String::new(), sha256, tlsh: None, bytes: 0 };
+            owner(&view, &text("/bin/sh"), &digests, &Job::default()).unwrap().unwrap().unmodified
+        };
         assert_eq!((verdict(SUM), verdict("f")), (Some(true), Some(false)));
     }
 

@@ -3,15 +3,26 @@
 //! Invariant: a step names what was looked at on an open handle. What cannot be described is `E_UNINSPECTABLE`, what
 //! is the guard's own `E_SELF_TARGET`, what this program or the system lives on `E_PROTECTED`.
 
-use super::effect::{Kept, Place, Quarantine, Standing, undo_id};
+mod layout;
+mod lines;
+mod protected;
+mod service;
+mod startup;
+mod task;
+mod undo;
+
+use super::effect::{Place, Quarantine};
 use super::facts::Facts;
 use super::proc::{self, Clock, Entry, Proc};
+use super::systemd_bus::SystemdBus;
 use super::users::Accounts;
 use super::view::{How, Opened, View};
 use super::{fileinfo, hash, package};
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{DevicePath, EntityKind, FileIdentity, FileTarget, Job, ProcessTarget, Step, UndoId, Unit, Wish};
+use crate::model::{DevicePath, EntityKind, FileIdentity, FileTarget, Job, ProcessTarget, Step, Unit, Wish};
 use crate::shape::Untrusted;
+use layout::Layout;
+use protected::Protected;
 use std::collections::{HashMap, HashSet};
 
 /// Names of images that run what other files say: to take one away would stop more than one process.
@@ -62,6 +73,9 @@ pub struct Resolver<'a> {
     view: &'a View,
     accounts: &'a Accounts,
     quarantine: &'a Quarantine,
+    /// Where the system's manager of services answers, where it runs.
+    bus: Option<&'a SystemdBus>,
+    layout: Layout,
     job: &'a Job,
 }
 
@@ -80,8 +94,14 @@ enum Image {
 }
 
 impl<'a> Resolver<'a> {
-    pub fn new(view: &'a View, accounts: &'a Accounts, quarantine: &'a Quarantine, job: &'a Job) -> Self {
-        Resolver { view, accounts, quarantine, job }
+    pub fn new(
+        view: &'a View,
+        accounts: &'a Accounts,
+        quarantine: &'a Quarantine,
+        bus: Option<&'a SystemdBus>,
+        job: &'a Job,
+    ) -> Self {
+        Resolver { view, accounts, quarantine, bus, layout: Layout::default(), job }
     }
 
     pub fn steps(&self, wish: &Wish) -> Result<Vec<Step>> {
@@ -94,8 +114,10 @@ impl<'a> Resolver<'a> {
         match wish {
             Wish::Remediate { kind: EntityKind::File, ids } => self.quarantine_files(ids),
             Wish::Remediate { kind: EntityKind::Process, ids } => self.stop_processes(ids),
-            Wish::Undo { kind: EntityKind::File, ids } => self.restore(ids, &|id| self.kept_file(id)),
-            Wish::Undo { kind: EntityKind::Process, ids } => self.restore(ids, &|id| self.kept_image(id)),
+            Wish::Remediate { kind: EntityKind::ScheduledTask, ids } => self.remove_tasks(ids),
+            Wish::Remediate { kind: EntityKind::Startup, ids } => self.remove_startup_items(ids),
+            Wish::Remediate { kind: EntityKind::Service, ids } => self.stop_services(ids),
+            Wish::Undo { kind, ids } => self.undo(*kind, ids),
             other => Err(Error::new(ErrorCode::Unsupported, format!("local has no `{}`", other.kind()))),
         }
     }
@@ -114,7 +136,7 @@ impl<'a> Resolver<'a> {
                 )
                 .hint("name each file once; other names of the same bytes in a call of their own"));
             }
-            steps.push(Step::Quarantine { file });
+            steps.push(Step::Quarantine { file, part_of: None });
         }
         Ok(steps)
     }
@@ -132,7 +154,7 @@ impl<'a> Resolver<'a> {
         }
         self.job.expect(Unit::Bytes, opened.facts.size);
         let digests = hash::digest(&opened.file, false, self.job)?;
-        let owner = package::owner(self.view, &link.real_path, &digests.md5, self.job)?;
+        let owner = package::owner(self.view, &link.real_path, &digests, self.job)?;
         let facts = opened.facts;
         Ok(FileTarget {
             path: link.real_path,
@@ -265,125 +287,6 @@ impl<'a> Resolver<'a> {
         }
         Ok(None)
     }
-
-    fn restore(&self, ids: &[String], find: &dyn Fn(&str) -> Result<Kept>) -> Result<Vec<Step>> {
-        let mut seen: HashSet<UndoId> = HashSet::new();
-        let mut steps = Vec::new();
-        for id in ids {
-            self.job.check()?;
-            let kept = find(id)?;
-            if !seen.insert(kept.undo_id.clone()) {
-                return Err(Error::new(ErrorCode::AmbiguousArgs, format!("{id} names what another id names"))
-                    .hint("name each once"));
-            }
-            steps.push(self.restored(kept)?);
-        }
-        Ok(steps)
-    }
-
-    fn restored(&self, kept: Kept) -> Result<Step> {
-        let Some((path, file)) = kept.file.and_then(|f| Some((f.path.clone()?, f))) else {
-            return Err(Error::new(ErrorCode::Unsupported, format!("what {} keeps never had a name", kept.undo_id))
-                .hint("its content stays in the quarantine"));
-        };
-        // Refuses a place among the guard's own things.
-        self.view.open_parent(&path).map_err(|e| match e.code {
-            ErrorCode::NotFound => Error::new(ErrorCode::NotFound, format!("the directory {} is gone", path.parent()))
-                .hint("the content stays in the quarantine"),
-            _ => e,
-        })?;
-        let place = Place::reach(&path).map_err(|e| Error::io(&path, e.into()))?;
-        if file.directory.is_some_and(|d| place.directory() != Ok(d)) {
-            let message = format!("the directory {} is not the one that the file lay in", path.parent());
-            return Err(Error::new(ErrorCode::NotFound, message).hint("the content stays in the quarantine"));
-        }
-        if place.look().is_ok() {
-            return Err(exists(&path));
-        }
-        let m = file.metadata;
-        Ok(Step::Restore {
-            undo_id: kept.undo_id,
-            path,
-            size_bytes: file.size_bytes,
-            sha256: file.sha256,
-            mode: m.mode,
-            uid: m.uid,
-            gid: m.gid,
-        })
-    }
-
-    /// The deed that `undo file` means: by its undo id, or the newest that took this path.
-    fn kept_file(&self, id: &str) -> Result<Kept> {
-        if let Some(undo) = undo_id(id) {
-            return undoable(self.quarantine.find(&undo)?, id);
-        }
-        let path = path_of(id)?;
-        let real = self.view.open_parent(&path).ok().and_then(|(dir, name)| real_name(&dir, &name));
-        let is_it = |kept: &Kept| kept.path().is_some_and(|p| *p == path || Some(p) == real.as_ref());
-        self.newest(id, &is_it)
-    }
-
-    /// The deed that `undo process` means: the one that keeps the image of this pid.
-    fn kept_image(&self, id: &str) -> Result<Kept> {
-        let deed = match undo_id(id) {
-            Some(undo) => self.quarantine.find(&undo)?,
-            None => {
-                let pid = pid_of(id)?;
-                let of_it = |kept: &Kept| kept.process.as_ref().is_some_and(|p| p.pid == pid);
-                let mut all = self.quarantine.all(self.job)?;
-                all.retain(|(kept, _)| of_it(kept));
-                let undoable = all.iter().rposition(|(_, standing)| standing.is_undoable());
-                let index = undoable.or_else(|| all.len().checked_sub(1)).ok_or_else(|| unknown(id))?;
-                all.swap_remove(index)
-            }
-        };
-        if deed.1 == Standing::Stopped {
-            return Err(Error::new(
-                ErrorCode::Unsupported,
-                format!("{id} cannot be undone: a stopped process is not started again"),
-            )
-            .hint("its image is where it was: start it, or `undo file` brings a removed image back"));
-        }
-        undoable(deed, id)
-    }
-
-    fn newest(&self, id: &str, is_it: &dyn Fn(&Kept) -> bool) -> Result<Kept> {
-        let mut all = self.quarantine.all(self.job)?;
-        all.retain(|(kept, _)| is_it(kept));
-        let best = all.iter().rposition(|(_, standing)| standing.is_undoable());
-        let index = best.or_else(|| all.len().checked_sub(1)).ok_or_else(|| unknown(id))?;
-        undoable(all.swap_remove(index), id)
-    }
-}
-
-/// The deed, if it can be undone now; otherwise why not.
-fn undoable((kept, standing): (Kept, Standing), id: &str) -> Result<Kept> {
-    match standing {
-        s if s.is_undoable() => Ok(kept),
-        Standing::NotDone => Err(kept.path().map_or_else(|| unknown(id), exists)),
-        Standing::InProgress => Err(Error::new(ErrorCode::DeviceBusy, format!("{id} is worked on now"))
-            .hint("ask again when it has ended; `remediate list` shows how it went")),
-        Standing::Restored => Err(Error::new(ErrorCode::NotFound, format!("{id} was brought back already"))
-            .hint("`remediate list` shows what can be undone")),
-        _ => Err(unknown(id)),
-    }
-}
-
-fn unknown(id: &str) -> Error {
-    Error::new(ErrorCode::NotFound, format!("nothing was remediated as {id:?}"))
-        .hint("`remediate list` shows what can be undone")
-}
-
-fn exists(path: &DevicePath) -> Error {
-    Error::new(ErrorCode::Exists, format!("{path} exists; nothing is replaced"))
-        .hint("move or remediate what is there first")
-}
-
-fn real_name(dir: &impl std::os::fd::AsFd, name: &[u8]) -> Option<DevicePath> {
-    use std::os::fd::AsRawFd;
-    let own = format!("/proc/self/fd/{}", dir.as_fd().as_raw_fd());
-    let real = rustix::fs::readlink(own, Vec::new()).ok()?;
-    Some(DevicePath::new(real.into_bytes()).join(&DevicePath::new(name)))
 }
 
 fn path_of(id: &str) -> Result<DevicePath> {
@@ -493,61 +396,10 @@ fn in_order(doomed: Vec<Doomed>) -> Vec<Step> {
         let keep_image = matches!(image, Image::Keep);
         steps.push(Step::Stop { process: target, keep_image });
         if let (Image::Remove(file), true) = (image, last) {
-            steps.push(Step::Quarantine { file: *file });
+            steps.push(Step::Quarantine { file: *file, part_of: None });
         }
     }
     steps
-}
-
-/// Files that this program or the system's first process lives on.
-struct Protected {
-    files: HashSet<FileIdentity>,
-}
-
-impl Protected {
-    fn find() -> Protected {
-        let mut files: HashSet<FileIdentity> = HashSet::new();
-        for pid in [std::process::id(), 1] {
-            files.extend(mapped(pid));
-        }
-        files.extend(identity_of("/proc/1/exe"));
-        for path in ["/sbin/init", "/usr/lib/systemd/systemd", "/bin/sh", "/usr/bin/sh"] {
-            files.extend(identity_of(path));
-        }
-        Protected { files }
-    }
-
-    fn refuse(&self, path: &DevicePath, identity: FileIdentity) -> Result<()> {
-        if !self.files.contains(&identity) && !is_loader(path) {
-            return Ok(());
-        }
-        Err(Error::new(ErrorCode::Protected, format!("{path} is part of what this host or this program runs on"))
-            .hint("without it the host would not start or this program not undo it; a person changes it by hand"))
-    }
-}
-
-/// The files that a process maps; as far as this account may see them.
-fn mapped(pid: u32) -> HashSet<FileIdentity> {
-    let Ok(maps) = std::fs::read(format!("/proc/{pid}/maps")) else { return HashSet::new() };
-    let paths = maps
-        .split(|b| *b == b'\n')
-        .filter_map(|line| line.iter().position(|b| *b == b'/').and_then(|at| line.get(at..)));
-    let paths: HashSet<&[u8]> = paths.collect();
-    paths.into_iter().filter_map(identity_of).collect()
-}
-
-fn identity_of(path: impl rustix::path::Arg) -> Option<FileIdentity> {
-    let stat = rustix::fs::stat(path).ok()?;
-    Some(FileIdentity { device: stat.st_dev, inode: stat.st_ino })
-}
-
-/// The C library and the dynamic loader of any architecture.
-fn is_loader(path: &DevicePath) -> bool {
-    let name = path.name();
-    let name = name.as_bytes();
-    let in_lib = path.as_bytes().split(|b| *b == b'/').any(|part| part.starts_with(b"lib"));
-    let is = |start: &[u8]| name.starts_with(start);
-    in_lib && (is(b"ld-linux") || is(b"ld-musl-") || is(b"ld-2.") || is(b"ld.so") || is(b"libc.so") || is(b"libc-2."))
 }
 
 #[cfg(test)]

@@ -82,7 +82,13 @@ fn named(view: &View, path: &DevicePath) -> Result<Root> {
     Ok(Root::file(path.clone()))
 }
 
-fn walk(view: &View, roots: &[Root], images: Vec<DevicePath>, mouth: feed::Mouth<'_>, job: &Job) -> Result<LeftOut> {
+fn walk(
+    view: &View,
+    roots: &[Root],
+    images: Vec<DevicePath>,
+    mut mouth: feed::Mouth<'_>,
+    job: &Job,
+) -> Result<LeftOut> {
     let mut left_out = LeftOut::default();
     for image in images {
         if mouth.send(Piece::File(image)).is_err() {
@@ -97,9 +103,10 @@ fn walk(view: &View, roots: &[Root], images: Vec<DevicePath>, mouth: feed::Mouth
             }
             continue;
         }
+        mouth.depth = root.depth;
         // Of the usual places, most hosts lack some.
         let Ok(start) = view.open(&root.path, How::Directory) else { continue };
-        let (_, more) = super::walk::walk(view, &start, root.depth, 1, &mouth, job)?;
+        let (_, more) = super::walk::walk_on(1, view, &start, &mouth, job)?;
         left_out.add(more);
     }
     Ok(left_out)

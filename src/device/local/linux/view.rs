@@ -103,6 +103,12 @@ impl View {
         if self.live { None } else { View::host(Arc::clone(&self.own)).ok() }
     }
 
+    /// The tree below a directory of this host, with the same things of the guard's kept out.
+    pub(super) fn below(&self, directory: &DevicePath) -> Result<View> {
+        use std::os::unix::ffi::OsStrExt;
+        View::image(Path::new(std::ffi::OsStr::from_bytes(directory.as_bytes())), Arc::clone(&self.own))
+    }
+
     pub fn own(&self) -> &OwnThings {
         &self.own
     }

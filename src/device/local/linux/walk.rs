@@ -1,7 +1,7 @@
-//! A walk below a directory, over all cores: which directories it enters, and from where.
+//! A walk below a directory, over all cores: `findfile`'s, and every other search of whole trees.
 //!
 //! Invariants: no link is followed, whatever is swapped meanwhile: every directory is opened from the start of the walk
-//! by a path without links. What was not searched (mounts, unreadable directories, own state) is counted, for warnings.
+//! by a path without links. What was not searched (mounts, unreadable directories, own state) is said in warnings.
 
 use super::dir::warn_of_own;
 use super::facts::Facts;
@@ -31,94 +31,58 @@ const STRIDE: u64 = 1_024;
 
 /// What a walk does with the entries that it meets.
 pub(super) trait Visit: Sync {
-    type Found: Send;
+    type Row: Send;
 
-    /// An entry other than `.` and `..`.
-    fn entry(&self, at: &Place<'_>, entry: &RawDirEntry<'_>, found: &mut Vec<Self::Found>) -> Result<()>;
+    /// Levels that are read; 1 is the start's own entries.
+    fn max_depth(&self) -> Option<u32> {
+        None
+    }
 
-    /// All entries of a directory have been met, so many.
-    fn leave(&self, at: &Place<'_>, entries: u64, found: &mut Vec<Self::Found>) -> Result<()>;
+    /// Looks at one entry, a directory too; directories are entered afterwards.
+    fn entry(&self, at: &Place<'_>, entry: &RawDirEntry<'_>, rows: &mut Vec<Self::Row>);
 
-    /// A thread has no more to walk.
-    fn end(&self, _found: &mut Vec<Self::Found>) {}
+    /// All entries of a directory have been met. An error ends the walk.
+    fn leave(&self, _: &Place<'_>, entries: u64, _: &mut Vec<Self::Row>, job: &Job) -> Result<()> {
+        job.advance(entries);
+        Ok(())
+    }
+
+    /// Puts one thread's rows in order.
+    fn arrange(&self, _: &mut Vec<Self::Row>) {}
 }
 
-/// The directory that a walk is in.
-pub(super) struct Place<'w> {
-    pub directory: &'w Arc<OwnedFd>,
+/// The directory whose entries are met.
+pub(super) struct Place<'a> {
     /// As the device names it.
-    pub shown: &'w DevicePath,
-    /// Mounts in it that are left out.
-    pub points: &'w [Point],
-    /// What belongs to this program.
-    pub set: &'w OwnSet,
-    own: &'w AtomicU64,
+    pub path: &'a DevicePath,
+    pub directory: &'a Arc<OwnedFd>,
+    /// Its entries that are points of mounts that may hang.
+    pub points: &'a [Point],
+    pub set: &'a OwnSet,
+    /// Own things that were left out.
+    pub own: &'a AtomicU64,
 }
 
-impl Place<'_> {
-    /// An entry of it belongs to this program and is left out.
-    pub fn count_own(&self) {
-        self.own.fetch_add(1, Relaxed);
-    }
+/// Walks below the start on all threads; each thread's rows on their own.
+pub(super) fn walk<V: Visit>(view: &View, start: &Opened, visit: &V, job: &Job) -> Result<Vec<Vec<V::Row>>> {
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(THREADS));
+    let (parts, left_out) = walk_on(threads, view, start, visit, job)?;
+    left_out.warn(job);
+    Ok(parts)
 }
 
-/// What a walk did not search.
-#[derive(Default)]
-pub(super) struct LeftOut {
-    mounts: Vec<(DevicePath, String)>,
-    unreadable: u64,
-    named: Vec<DevicePath>,
-    own: u64,
-}
-
-impl LeftOut {
-    pub fn add(&mut self, other: LeftOut) {
-        self.mounts.extend(other.mounts);
-        self.unreadable += other.unreadable;
-        self.named.extend(other.named);
-        self.own += other.own;
-    }
-
-    /// More of this program's own state was left out.
-    pub fn count_own(&mut self, entries: u64) {
-        self.own += entries;
-    }
-
-    pub fn warn(self, job: &Job) {
-        if let Some(warning) = mounts::warning(self.mounts) {
-            job.warn(warning);
-        }
-        if self.unreadable > 0 {
-            let mut named = self.named;
-            named.sort();
-            let names = named.iter().take(NAMED).map(DevicePath::to_string).collect::<Vec<_>>().join(", ");
-            let more = if self.unreadable > NAMED as u64 { ", …" } else { "" };
-            let count = self.unreadable;
-            let noun = if count == 1 { "directory" } else { "directories" };
-            job.warn(format!("{count} {noun} could not be read: {names}{more}; run as root to search them"));
-        }
-        warn_of_own(self.own, job);
-    }
-}
-
-/// Threads that pay for a walk.
-pub(super) fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, |n| n.get().min(THREADS))
-}
-
-/// Walks below an open directory on so many threads, and gives what each of them found.
-pub(super) fn walk<V: Visit>(
+/// As [`walk`], on so many threads; who calls it warns of what was left out.
+pub(super) fn walk_on<V: Visit>(
+    threads: usize,
     view: &View,
     start: &Opened,
-    max_depth: Option<u32>,
-    threads: usize,
     visit: &V,
     job: &Job,
-) -> Result<(Vec<Vec<V::Found>>, LeftOut)> {
-    let walk = Walk::new(view, start, max_depth, visit, job);
+) -> Result<(Vec<Vec<V::Row>>, LeftOut)> {
+    let walk = Walk::new(view, start, visit, job);
     let queue =
         Queue::new(threads, Task { path: Vec::new(), anchor: None, above: 0, depth: 0, mount: start.facts.mount });
-    let parts: Vec<Result<Vec<V::Found>>> = std::thread::scope(|scope| {
+    let parts: Vec<Result<Vec<V::Row>>> = std::thread::scope(|scope| {
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(|| walk.work(&queue))).collect();
         let first = walk.work(&queue);
         let ended = others.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
@@ -229,7 +193,6 @@ impl Drop for Seat<'_> {
 
 struct Walk<'a, V> {
     view: &'a View,
-    max_depth: Option<u32>,
     visit: &'a V,
     job: &'a Job,
     start: &'a Opened,
@@ -241,11 +204,49 @@ struct Walk<'a, V> {
     left_out: Mutex<LeftOut>,
 }
 
+/// What a walk did not search.
+#[derive(Default)]
+pub(super) struct LeftOut {
+    mounts: Vec<(DevicePath, String)>,
+    unreadable: u64,
+    named: Vec<DevicePath>,
+    own: u64,
+}
+
+impl LeftOut {
+    pub fn add(&mut self, other: LeftOut) {
+        self.mounts.extend(other.mounts);
+        self.unreadable += other.unreadable;
+        self.named.extend(other.named);
+        self.own += other.own;
+    }
+
+    /// More of this program's own state was left out.
+    pub fn count_own(&mut self, entries: u64) {
+        self.own += entries;
+    }
+
+    pub fn warn(self, job: &Job) {
+        if let Some(warning) = mounts::warning(self.mounts) {
+            job.warn(warning);
+        }
+        if self.unreadable > 0 {
+            let mut named = self.named;
+            named.sort();
+            let names = named.iter().take(NAMED).map(DevicePath::to_string).collect::<Vec<_>>().join(", ");
+            let more = if self.unreadable > NAMED as u64 { ", …" } else { "" };
+            let count = self.unreadable;
+            let noun = if count == 1 { "directory" } else { "directories" };
+            job.warn(format!("{count} {noun} could not be read: {names}{more}; run as root to search them"));
+        }
+        warn_of_own(self.own, job);
+    }
+}
+
 impl<'a, V: Visit> Walk<'a, V> {
-    fn new(view: &'a View, start: &'a Opened, max_depth: Option<u32>, visit: &'a V, job: &'a Job) -> Self {
+    fn new(view: &'a View, start: &'a Opened, visit: &'a V, job: &'a Job) -> Self {
         Walk {
             view,
-            max_depth,
             visit,
             job,
             start,
@@ -258,22 +259,22 @@ impl<'a, V: Visit> Walk<'a, V> {
         }
     }
 
-    /// One thread's part of the walk.
-    fn work(&self, queue: &Queue) -> Result<Vec<V::Found>> {
+    /// One thread's part of the walk: its hits in order of their paths.
+    fn work(&self, queue: &Queue) -> Result<Vec<V::Row>> {
         let _seat = Seat(queue);
         let mut tasks = Vec::new();
-        let mut found = Vec::new();
+        let mut rows = Vec::new();
         let mut buffer = vec![MaybeUninit::uninit(); 64 * 1024];
         while let Some(task) = tasks.pop().or_else(|| queue.take()) {
-            let read = self.job.check().and_then(|()| self.directory(&task, &mut buffer, &mut tasks, &mut found));
+            let read = self.job.check().and_then(|()| self.directory(&task, &mut buffer, &mut tasks, &mut rows));
             if let Err(e) = read {
                 queue.end();
                 return Err(e);
             }
             queue.share(&mut tasks);
         }
-        self.visit.end(&mut found);
-        Ok(found)
+        self.visit.arrange(&mut rows);
+        Ok(rows)
     }
 
     fn directory(
@@ -281,15 +282,15 @@ impl<'a, V: Visit> Walk<'a, V> {
         task: &Task,
         buffer: &mut [MaybeUninit<u8>],
         tasks: &mut Vec<Task>,
-        found: &mut Vec<V::Found>,
+        rows: &mut Vec<V::Row>,
     ) -> Result<()> {
         let Some((directory, mount)) = self.enter(task) else { return Ok(()) };
         let skipped = self.mounts.left_out_in(&join(&self.start.host_path, &task.path));
         let shown = self.shown(&task.path);
         let directory = Arc::new(directory);
-        let at = Place { directory: &directory, shown: &shown, points: skipped, set: &self.set, own: &self.own };
         let (anchor, above) = self.anchor(task, &directory);
-        let deeper = self.max_depth.is_none_or(|max| task.depth + 1 < max);
+        let deeper = self.visit.max_depth().is_none_or(|max| task.depth + 1 < max);
+        let place = Place { path: &shown, directory: &directory, points: skipped, set: &self.set, own: &self.own };
         let mut seen = 0u64;
         let mut entries = RawDir::new(&directory, buffer);
         while let Some(entry) = entries.next() {
@@ -305,7 +306,7 @@ impl<'a, V: Visit> Walk<'a, V> {
             if seen.is_multiple_of(STRIDE) {
                 self.job.check()?;
             }
-            self.visit.entry(&at, &entry, found)?;
+            self.visit.entry(&place, &entry, rows);
             if deeper && self.is_directory(&directory, skipped, &entry) {
                 match skipped.iter().find(|(point, _)| point == name) {
                     Some((_, kind)) => self.skip(&join(&task.path, name), kind.clone()),
@@ -317,7 +318,7 @@ impl<'a, V: Visit> Walk<'a, V> {
                 }
             }
         }
-        self.visit.leave(&at, seen, found)
+        self.visit.leave(&place, seen, rows, self.job)
     }
 
     /// What the directories below this one are opened from.
@@ -410,7 +411,7 @@ impl<'a, V: Visit> Walk<'a, V> {
 }
 
 /// Opens a directory below the start, by a path on which nothing is a link.
-fn open_below(start: impl AsFd, path: &[u8]) -> rustix::io::Result<OwnedFd> {
+pub(super) fn open_below(start: impl AsFd, path: &[u8]) -> rustix::io::Result<OwnedFd> {
     let scope = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let open = |at: std::os::fd::BorrowedFd<'_>, path: &[u8]| match open_at(at, path, flags | OFlags::NOATIME, scope) {
@@ -430,53 +431,4 @@ fn open_below(start: impl AsFd, path: &[u8]) -> rustix::io::Result<OwnedFd> {
 pub(super) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     let slash: &[u8] = if directory.is_empty() || name.is_empty() || directory.ends_with(b"/") { b"" } else { b"/" };
     [directory, slash, name].concat()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::view::tests::{TempTree, deep_tree};
-    use super::*;
-    use std::os::unix::fs::symlink;
-
-    #[test]
-    fn a_thread_that_panics_keeps_nobody_waiting() {
-        let queue = Queue::new(2, Task { path: Vec::new(), anchor: None, above: 0, depth: 0, mount: None });
-        assert!(queue.take().is_some());
-        std::thread::scope(|scope| {
-            let waits = scope.spawn(|| queue.take().is_none());
-            let broken = scope.spawn(|| {
-                let _seat = Seat(&queue);
-                panic!("planted");
-            });
-            assert!(broken.join().is_err());
-            assert!(waits.join().unwrap());
-        });
-    }
-
-    #[test]
-    fn a_directory_that_became_a_link_is_not_entered() {
-        let tree = TempTree::new();
-        for file in ["a/b/file", "out/file"] {
-            std::fs::create_dir_all(tree.path(file).parent().unwrap()).unwrap();
-            std::fs::write(tree.path(file), file).unwrap();
-        }
-        let start = std::fs::File::open(tree.path("a")).unwrap();
-        assert!(open_below(&start, b"b").is_ok());
-        std::fs::rename(tree.path("a/b"), tree.path("a/gone")).unwrap();
-        symlink(tree.path("out"), tree.path("a/b")).unwrap();
-        assert_eq!(open_below(&start, b"b").err(), Some(Errno::NOTDIR));
-        std::fs::rename(tree.path("a"), tree.path("moved")).unwrap();
-        assert_eq!(open_below(&start, b"../out").err(), Some(Errno::XDEV));
-    }
-
-    #[test]
-    fn links_on_the_way_of_a_long_path_are_refused() {
-        let tree = TempTree::new();
-        deep_tree(&tree, 2_500);
-        symlink("d", tree.path("e")).unwrap();
-        let start = std::fs::File::open(tree.root()).unwrap();
-        let path = |first: &str| [first.as_bytes(), &b"/d".repeat(2_400)].concat();
-        assert!(open_below(&start, &path("d")).is_ok());
-        assert_eq!(open_below(&start, &path("e")).err(), Some(Errno::LOOP));
-    }
 }

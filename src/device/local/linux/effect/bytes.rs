@@ -91,6 +91,26 @@ impl Metadata {
     /// Sets everything on a file that has no name yet; gives what could not be set. Owner and mode must hold: a
     /// set-user-id file of another owner is another file.
     pub fn put_on(&self, file: &File) -> Result<Vec<&'static str>> {
+        let mut missed = self.put_rights_on(file)?;
+        if rustix::fs::futimens(file, &self.times()).is_err() {
+            missed.push("its times");
+        }
+        if self.set_flags(file).is_err() {
+            missed.push("its inode flags");
+        }
+        Ok(missed)
+    }
+
+    /// All but the times: of a file that has other content than before, they would hide that.
+    pub fn put_on_changed(&self, file: &File) -> Result<Vec<&'static str>> {
+        let mut missed = self.put_rights_on(file)?;
+        if self.set_flags(file).is_err() {
+            missed.push("its inode flags");
+        }
+        Ok(missed)
+    }
+
+    fn put_rights_on(&self, file: &File) -> Result<Vec<&'static str>> {
         let same = rustix::fs::fstat(file).is_ok_and(|s| s.st_uid == self.uid && s.st_gid == self.gid);
         if !same {
             rustix::fs::fchown(file, Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid))).map_err(|e| {
@@ -104,12 +124,6 @@ impl Metadata {
         }
         rustix::fs::fchmod(file, Mode::from_raw_mode(self.mode))
             .map_err(|e| Error::io(format!("the mode {:o} cannot be set", self.mode), e.into()))?;
-        if rustix::fs::futimens(file, &self.times()).is_err() {
-            missed.push("its times");
-        }
-        if self.set_flags(file).is_err() {
-            missed.push("its inode flags");
-        }
         Ok(missed)
     }
 
@@ -162,7 +176,7 @@ fn xattrs(file: &File) -> Vec<Xattr> {
     found
 }
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
     let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     if !rest.is_empty() {

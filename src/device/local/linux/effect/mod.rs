@@ -1,19 +1,23 @@
-//! What changes this host: quarantine, restore, stop.
+//! What changes this host: files, lines and links that go and come back, processes and services that are stopped.
 //!
 //! Invariant: nothing here runs without an [`Order`], taken by value, and every order is checked again against the
 //! entity on the opened handle. An entity that is not the approved one is left as it is and reported as drift.
 #![allow(clippy::disallowed_methods)]
 
 mod bytes;
+mod line;
+mod link;
 mod place;
 mod quarantine;
 mod record;
 mod restore;
+mod service;
 mod stop;
 
 pub use place::Place;
-pub use record::{Kept, KeptFile, KeptProcess, Quarantine, Standing, undo_id};
+pub use record::{Kept, KeptFile, KeptLine, KeptProcess, Quarantine, Standing, What, undo_id};
 
+use super::systemd_bus::SystemdBus;
 use crate::error::{Error, ErrorCode};
 use crate::guard::Order;
 use crate::model::{End, Job, Outcome, ProcessTarget, Remediated, Step, Unit, Verified};
@@ -45,12 +49,17 @@ impl Did {
 }
 
 /// Carries the orders out, one after the other, and stops at the first that is not done.
-pub fn carry_out(orders: impl Iterator<Item = Order>, store: &Quarantine, job: &Job) -> Outcome {
+pub fn carry_out(
+    orders: impl Iterator<Item = Order>,
+    store: &Quarantine,
+    bus: Option<&SystemdBus>,
+    job: &Job,
+) -> Outcome {
     let mut outcome = Outcome { rows: Vec::new(), verified: Verified::Yes, end: End::Done, warnings: Vec::new() };
     let count = orders.size_hint().1.unwrap_or(0);
     job.expect(Unit::Steps, u64::try_from(count).unwrap_or(0));
     store.sweep();
-    let mut stopped = None;
+    let mut before = Before::default();
     for (index, order) in orders.enumerate() {
         let process = match order.step() {
             Step::Stop { process, .. } => Some(process.clone()),
@@ -58,9 +67,9 @@ pub fn carry_out(orders: impl Iterator<Item = Order>, store: &Quarantine, job: &
         };
         let did = match job.check() {
             Err(e) => Did::Failed(e),
-            Ok(()) => carry_out_one(order, stopped.as_ref(), store, job),
+            Ok(()) => carry_out_one(order, &mut before, store, bus, job),
         };
-        stopped = process;
+        before.stopped = process;
         match did {
             Did::Done { row, verified } => {
                 outcome.rows.push(*row);
@@ -82,12 +91,28 @@ pub fn carry_out(orders: impl Iterator<Item = Order>, store: &Quarantine, job: &
     outcome
 }
 
-/// `stopped`: the process that the step before has stopped.
-fn carry_out_one(order: Order, stopped: Option<&ProcessTarget>, store: &Quarantine, job: &Job) -> Did {
+/// What steps before have done that later ones build on.
+#[derive(Default)]
+struct Before {
+    /// The process that the step before has stopped.
+    stopped: Option<ProcessTarget>,
+    replaced: line::Replaced,
+}
+
+fn carry_out_one(order: Order, before: &mut Before, store: &Quarantine, bus: Option<&SystemdBus>, job: &Job) -> Did {
     match order.step() {
-        Step::Quarantine { .. } => quarantine::quarantine(order, stopped, store, job),
+        Step::Quarantine { .. } => quarantine::quarantine(order, before.stopped.as_ref(), store, job),
         Step::Restore { .. } => restore::restore(order, store, job),
         Step::Stop { .. } => stop::stop(order, store, job),
+        Step::CutLine { .. } => line::cut(order, &mut before.replaced, store),
+        Step::PutLine { .. } => line::put(order, &mut before.replaced, store),
+        Step::StopService { .. } => service::stop(order, bus, store, job),
+        Step::StartService { .. } => service::start(order, bus, store, job),
+        Step::RemoveLink { .. } => link::remove(order, store),
+        Step::RestoreLink { .. } => link::restore(order, store),
+        Step::Mask { .. } => link::mask(order, store),
+        Step::Unmask { .. } => link::unmask(order, store),
+        Step::ReloadServices => service::reload(order, bus, job),
         Step::Disclose { .. } => Did::Failed(Error::new(
             ErrorCode::Unsupported,
             "a disclosure is read from the evidence store, not done here",

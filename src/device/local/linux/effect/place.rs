@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::model::{DevicePath, FileIdentity};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 use std::fs::File;
 
@@ -69,6 +69,28 @@ impl Place {
         rustix::fs::renameat_with(&self.dir, from, &other.dir, to, RenameFlags::NOREPLACE)
     }
 
+    /// Changes places with another name in the same directory, in one step: neither name is ever without a file.
+    pub fn exchange(&self, other: &Place) -> Result<(), Errno> {
+        let (one, two) = (self.name.as_slice(), other.name.as_slice());
+        rustix::fs::renameat_with(&self.dir, one, &other.dir, two, RenameFlags::EXCHANGE)
+    }
+
+    /// A new file in the directory that has no name, or, where the file system has none such, an odd one.
+    pub fn draft(&self, aside: &str) -> Result<Draft, Errno> {
+        let flags = OFlags::RDWR | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        match rustix::fs::openat(&self.dir, ".", flags | OFlags::TMPFILE, mode) {
+            Ok(file) => Ok(Draft { file: file.into(), temporary: None }),
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
+                let temporary = self.beside(&format!("{aside}-{}", crate::model::random_hex::<4>()))?;
+                let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+                let file = rustix::fs::openat(&temporary.dir, temporary.name.as_slice(), flags, mode)?;
+                Ok(Draft { file: file.into(), temporary: Some(temporary) })
+            }
+            Err(e) => Err(e),
+        }
+    }
+
     pub fn unlink(&self) -> Result<(), Errno> {
         rustix::fs::unlinkat(&self.dir, self.name.as_slice(), AtFlags::empty())
     }
@@ -83,6 +105,32 @@ impl Place {
             },
             Err(Errno::ACCESS) => Ok(()),
             Err(e) => Err(e),
+        }
+    }
+}
+
+/// A file that is being written and has no name yet.
+pub struct Draft {
+    pub file: File,
+    temporary: Option<Place>,
+}
+
+impl Draft {
+    /// Gives it its name; nothing is replaced.
+    pub fn name(&self, place: &Place) -> Result<(), Errno> {
+        match &self.temporary {
+            Some(temporary) => temporary.move_to(place),
+            None => {
+                let own = format!("/proc/self/fd/{}", self.file.as_fd().as_raw_fd());
+                rustix::fs::linkat(CWD, own, &place.dir, place.name.as_slice(), AtFlags::SYMLINK_FOLLOW)
+            }
+        }
+    }
+
+    /// Takes away what its odd name left.
+    pub fn discard(self) {
+        if let Some(temporary) = &self.temporary {
+            let _ = temporary.unlink();
         }
     }
 }

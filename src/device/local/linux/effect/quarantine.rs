@@ -9,37 +9,37 @@ use super::record::{Folder, Kept, KeptFile, KeptProcess, Phase, Quarantine, Stan
 use super::{Did, fault};
 use crate::error::{Error, ErrorCode, Result};
 use crate::guard::Order;
-use crate::model::{FileTarget, Job, ProcessTarget, Step, Verified};
+use crate::model::{FileIdentity, FileTarget, Job, PartOf, ProcessTarget, Step, Verified};
 use rustix::io::Errno;
 use std::fs::File;
 
 /// `stopped`: the process of the step before; the file may be its image.
 pub fn quarantine(order: Order, stopped: Option<&ProcessTarget>, store: &Quarantine, job: &Job) -> Did {
-    let Step::Quarantine { file: target } = order.step() else {
+    let Step::Quarantine { file: target, part_of } = order.step() else {
         return Did::Failed(Error::new(ErrorCode::Internal, "an order to quarantine names no file"));
     };
-    let (place, held) = match find(target) {
+    let (place, held) = match find(target, target.identity) {
         Ok(found) => found,
         Err(did) => return did,
     };
     let owner = stopped.filter(|p| p.image_identity == target.identity).map(|p| KeptProcess::of(p, false));
-    let kept =
-        begin(&order, target, owner, &place, &held).and_then(|(kept, source)| keep(target, kept, source, store, job));
+    let kept = begin(&order, target, owner, part_of.as_ref(), &place, &held)
+        .and_then(|(kept, source)| keep(target, kept, source, store, job));
     match kept {
         Ok((folder, kept)) => remove(target, &place, folder, kept),
         Err(did) => did,
     }
 }
 
-/// The file of the plan, held; anything else is drift.
-fn find(target: &FileTarget) -> Result<(Place, Held), Did> {
+/// The file of the plan, held; anything else is drift. `identity` is the one that it must have now.
+pub(super) fn find(target: &FileTarget, identity: FileIdentity) -> Result<(Place, Held), Did> {
     let at = |e: Errno| match e {
         Errno::NOENT | Errno::NOTDIR | Errno::LOOP => drift(target, "is not there any more"),
         e => Did::Failed(Error::io(&target.path, e.into())),
     };
     let place = Place::reach(&target.path).map_err(at)?;
     let held = place.hold().map_err(at)?;
-    if held.identity() != target.identity || !held.is_regular() {
+    if held.identity() != identity || !held.is_regular() {
         return Err(drift(target, "is another file now"));
     }
     if held.size() != target.size_bytes {
@@ -52,6 +52,7 @@ fn begin(
     order: &Order,
     target: &FileTarget,
     owner: Option<KeptProcess>,
+    part_of: Option<&PartOf>,
     place: &Place,
     held: &Held,
 ) -> Result<(Kept, File), Did> {
@@ -66,7 +67,7 @@ fn begin(
         metadata: Metadata::of(&source, &held.stat),
         links: links(&held.stat),
     };
-    Ok((Kept::begin(order, Some(file), owner), source))
+    Ok((Kept { part_of: part_of.cloned(), ..Kept::begin(order, Some(file), owner) }, source))
 }
 
 /// Copies content and metadata; nothing of the file has changed when it returns.
@@ -168,7 +169,7 @@ fn untouched(folder: Folder, e: Error) -> Did {
     Did::Failed(e)
 }
 
-fn immovable(target: &FileTarget, e: Errno) -> Error {
+pub(super) fn immovable(target: &FileTarget, e: Errno) -> Error {
     let error = Error::io(format!("{} cannot be moved aside", target.path), e.into());
     match e {
         Errno::PERM | Errno::ACCESS => {
@@ -180,7 +181,7 @@ fn immovable(target: &FileTarget, e: Errno) -> Error {
     }
 }
 
-fn drift(target: &FileTarget, what: &str) -> Did {
+pub(super) fn drift(target: &FileTarget, what: &str) -> Did {
     Did::Drift(format!("{} {what}", target.path))
 }
 

@@ -4,16 +4,21 @@
 //!
 //! Invariant: a record is durable before the step that it announces.
 
+pub mod standing;
+pub mod swap;
+
+pub use standing::Standing;
+pub use swap::Swap;
+
 use super::bytes::{self, Metadata};
-use super::place::{Place, identity};
+use crate::device::local::linux::lines::Cut;
 use crate::error::{Error, ErrorCode, Result};
 use crate::guard::Order;
 use crate::model::{
-    DevicePath, EntityKind, FileIdentity, Job, ProcessTarget, Remediated, RemediatedQuery, RequestId, Sha256,
-    Timestamp, UndoId,
+    DevicePath, EntityKind, FileIdentity, Job, PartOf, ProcessTarget, Remediated, RemediatedQuery, RequestId, Sha256,
+    Timestamp, UndoId, hex,
 };
 use crate::private::{self, Locked};
-use crate::shape::Untrusted;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -36,6 +41,8 @@ pub enum Phase {
     /// The content is safe; the file may still be under its name or aside.
     Kept,
     Removed,
+    /// What was cut is being put back.
+    Restoring,
     Restored,
     Stopped,
 }
@@ -50,10 +57,44 @@ pub struct Kept {
     pub phase: Phase,
     pub begun: Timestamp,
     pub at: Timestamp,
-    /// What was quarantined, or the kept image of a stopped process.
+    /// The entity that was asked for, where the deed is a part of it.
+    #[serde(default)]
+    pub part_of: Option<PartOf>,
+    /// What it is, where it is neither the quarantine of a file nor the end of a process.
+    #[serde(default)]
+    pub what: Option<What>,
+    /// While two files change places.
+    #[serde(default)]
+    pub swap: Option<Swap>,
+    /// What was quarantined or cut, the kept image of a stopped process, or where a link lay.
     pub file: Option<KeptFile>,
     /// The process that was stopped, or whose image this is.
     pub process: Option<KeptProcess>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case", deny_unknown_fields)]
+pub enum What {
+    /// A line was taken out of the file; the file as it was is the content.
+    Line(KeptLine),
+    /// A symlink was taken away.
+    Link { target: DevicePath },
+    /// A symlink to `/dev/null` was made.
+    Mask,
+    /// A service was stopped; `was` is the state before.
+    Service { unit: String, was: String },
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeptLine {
+    pub number: u64,
+    /// Without its line feed, in hex.
+    text: String,
+    /// Whether a line feed ended it.
+    pub is_ended: bool,
+    /// Of the file without it.
+    pub after: Sha256,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -83,20 +124,14 @@ pub struct KeptProcess {
     pub stopped: bool,
 }
 
-/// What is true of a deed now.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Standing {
-    /// A process carries it out now.
-    InProgress,
-    /// The file is where it was: the process that began died before it went.
-    NotDone,
-    /// The process that began died while the file was moved aside; `undo` moves it back.
-    Aside,
-    Quarantined,
-    Restored,
-    Stopped,
-    /// Stopped, and its image is kept.
-    ImageKept,
+impl KeptLine {
+    pub fn new(number: u64, cut: &Cut) -> KeptLine {
+        KeptLine { number, text: hex(&cut.text), is_ended: cut.is_ended, after: Sha256::of(&cut.rest) }
+    }
+
+    pub fn text(&self) -> Vec<u8> {
+        bytes::unhex(&self.text).unwrap_or_default()
+    }
 }
 
 impl KeptProcess {
@@ -108,25 +143,6 @@ impl KeptProcess {
             name: target.name.clone(),
             stopped,
         }
-    }
-}
-
-impl Standing {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Standing::InProgress => "in_progress",
-            Standing::NotDone => "not_done",
-            Standing::Aside => "moved_aside",
-            Standing::Quarantined => "quarantined",
-            Standing::Restored => "restored",
-            Standing::Stopped => "stopped",
-            Standing::ImageKept => "image_kept",
-        }
-    }
-
-    /// Whether `undo` can bring a file back.
-    pub const fn is_undoable(self) -> bool {
-        matches!(self, Standing::Aside | Standing::Quarantined | Standing::ImageKept)
     }
 }
 
@@ -171,7 +187,7 @@ impl Quarantine {
     pub fn find(&self, id: &UndoId) -> Result<(Kept, Standing)> {
         let path = self.folder(id)?;
         let kept = read(&path, id)?;
-        let standing = standing(&kept, &path);
+        let standing = standing::standing(&kept, &path);
         Ok((kept, standing))
     }
 
@@ -207,11 +223,21 @@ impl Quarantine {
     pub(super) fn sweep(&self) {
         for id in self.ids().unwrap_or_default() {
             // What cannot be read is kept for a person to look at.
-            if !self.find(&id).is_ok_and(|(_, standing)| standing == Standing::NotDone) {
+            let Ok((found, standing)) = self.find(&id) else { continue };
+            let is_unsettled = found.swap.is_some() && matches!(found.phase, Phase::Kept | Phase::Restoring);
+            if standing != Standing::NotDone && !(is_unsettled && standing != Standing::InProgress) {
                 continue;
             }
-            if let Ok((folder, _)) = self.take(&id) {
-                folder.discard();
+            let Ok((folder, mut kept)) = self.take(&id) else { continue };
+            if is_unsettled {
+                super::line::tidy(&kept);
+            } else if kept.what == Some(What::Mask) {
+                super::link::tidy(&kept);
+            }
+            match standing {
+                Standing::NotDone => folder.discard(),
+                Standing::Restored => drop(folder.write(&mut kept, Phase::Restored)),
+                _ => drop(folder.write(&mut kept, Phase::Removed)),
             }
         }
     }
@@ -313,7 +339,19 @@ impl Kept {
         let now = Timestamp::now();
         let undo_id = UndoId::mint();
         let request_id = order.request().clone();
-        let mut kept = Kept { v: 1, undo_id, request_id, phase: Phase::Begun, begun: now, at: now, file, process };
+        let mut kept = Kept {
+            v: 1,
+            undo_id,
+            request_id,
+            phase: Phase::Begun,
+            begun: now,
+            at: now,
+            part_of: None,
+            what: None,
+            swap: None,
+            file,
+            process,
+        };
         if let Some(file) = &mut kept.file {
             file.aside = format!(".lr-{}", kept.undo_id);
         }
@@ -321,87 +359,15 @@ impl Kept {
     }
 
     pub fn kind(&self) -> EntityKind {
-        match &self.process {
-            Some(p) if p.stopped => EntityKind::Process,
+        match (&self.part_of, &self.process) {
+            (Some(whole), _) => whole.kind,
+            (None, Some(p)) if p.stopped => EntityKind::Process,
             _ => EntityKind::File,
         }
     }
 
     pub fn path(&self) -> Option<&DevicePath> {
         self.file.as_ref().and_then(|f| f.path.as_ref())
-    }
-
-    pub fn row(&self, standing: Standing) -> Remediated {
-        let id = match (&self.process, self.path()) {
-            (Some(p), _) if p.stopped => p.pid.to_string(),
-            (_, Some(path)) => path.to_text().into_owned(),
-            _ => String::new(),
-        };
-        Remediated {
-            r#type: self.kind().as_str().into(),
-            id: Untrusted::new(id),
-            outcome: standing.as_str().into(),
-            undo_id: Some(self.undo_id.clone()),
-            path: self.path().cloned(),
-            sha256: self.file.as_ref().map(|f| f.sha256.clone()),
-            size_bytes: self.file.as_ref().map(|f| f.size_bytes),
-            at: Some(self.at),
-            request_id: Some(self.request_id.clone()),
-            note: self.note(standing).map(Untrusted::new),
-        }
-    }
-
-    fn note(&self, standing: Standing) -> Option<String> {
-        if standing == Standing::NotDone && self.kind() == EntityKind::Process {
-            return Some("interrupted before the process was stopped; it runs".into());
-        }
-        let file = self.file.as_ref()?;
-        match standing {
-            Standing::NotDone => Some("interrupted before the file was touched; it is where it was".into()),
-            Standing::Aside => Some(format!("interrupted; the file is beside its place as {}", file.aside)),
-            Standing::Quarantined if file.links > 1 => {
-                Some(format!("{} more names lead to the same bytes", file.links - 1))
-            }
-            Standing::Quarantined => self.process.as_ref().map(|p| format!("image of process {}", p.pid)),
-            _ => None,
-        }
-    }
-}
-
-/// What is true of a deed now, by its record, its lock and a look at the place; changes nothing.
-fn standing(kept: &Kept, folder: &Path) -> Standing {
-    let is_stop = kept.kind() == EntityKind::Process;
-    let has_image = kept.file.is_some();
-    match kept.phase {
-        Phase::Restored => Standing::Restored,
-        Phase::Removed => Standing::Quarantined,
-        Phase::Stopped if has_image => Standing::ImageKept,
-        Phase::Stopped => Standing::Stopped,
-        Phase::Begun | Phase::Kept if is_held(folder) => Standing::InProgress,
-        // A process is only stopped once its image is kept.
-        Phase::Begun if is_stop && !has_image => by_process(kept),
-        Phase::Begun => Standing::NotDone,
-        Phase::Kept if is_stop => by_process(kept),
-        Phase::Kept => kept.file.as_ref().map_or(Standing::NotDone, found_at),
-    }
-}
-
-/// Between two records the process itself tells whether it was stopped.
-fn by_process(kept: &Kept) -> Standing {
-    match &kept.process {
-        Some(p) if super::stop::lives(p.pid, p.start_ticks, &p.boot_id) => Standing::NotDone,
-        _ if kept.file.is_some() => Standing::ImageKept,
-        _ => Standing::Stopped,
-    }
-}
-
-fn found_at(file: &KeptFile) -> Standing {
-    let Some(place) = file.path.as_ref().and_then(|p| Place::reach(p).ok()) else { return Standing::Quarantined };
-    let is_it = |place: &Place| place.look().is_ok_and(|s| identity(&s) == file.identity);
-    match place.beside(&file.aside) {
-        Ok(aside) if is_it(&aside) => Standing::Aside,
-        _ if is_it(&place) => Standing::NotDone,
-        _ => Standing::Quarantined,
     }
 }
 

@@ -9,8 +9,6 @@ use super::{Did, fault};
 use crate::error::{Error, ErrorCode, Result};
 use crate::guard::Order;
 use crate::model::{DevicePath, FileIdentity, Job, Sha256, Step, Verified};
-use rustix::fd::{AsFd, AsRawFd};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
 
@@ -33,7 +31,7 @@ pub fn restore(order: Order, store: &Quarantine, job: &Job) -> Did {
         Ok(taken) => taken,
         Err(did) => return did,
     };
-    let Some(file) = kept.file.as_ref().filter(|f| wanted.is(f)) else {
+    let Some(file) = kept.file.as_ref().filter(|f| kept.what.is_none() && wanted.is(f)) else {
         return Did::Drift(format!("the undo record {undo_id} is not the one that was approved"));
     };
     let put = match reach(file, path) {
@@ -57,7 +55,7 @@ impl Wanted<'_> {
     }
 }
 
-fn take(store: &Quarantine, id: &crate::model::UndoId) -> Result<(Folder, Kept, Standing), Did> {
+pub(super) fn take(store: &Quarantine, id: &crate::model::UndoId) -> Result<(Folder, Kept, Standing), Did> {
     // Before the lock: what is held by this very process would read as in progress.
     let (_, standing) = store.find(id).map_err(Did::Failed)?;
     let (folder, kept) = store.take(id).map_err(Did::Failed)?;
@@ -69,7 +67,7 @@ fn take(store: &Quarantine, id: &crate::model::UndoId) -> Result<(Folder, Kept, 
 }
 
 /// The place, if its directory is still the one that the file lay in.
-fn reach(file: &KeptFile, path: &DevicePath) -> Result<Place, Did> {
+pub(super) fn reach(file: &KeptFile, path: &DevicePath) -> Result<Place, Did> {
     let gone = |what: &str| {
         Did::Failed(
             Error::new(ErrorCode::NotFound, format!("the directory {} {what}", path.parent()))
@@ -113,41 +111,23 @@ fn write_back(
         return Err(Did::Failed(exists(kept)));
     }
     let mut content = store.content(&kept.undo_id).map_err(Did::Failed)?;
-    let (mut draft, temporary) = draft(place, &file.aside).map_err(|e| Did::Failed(unplaced(&place.path, e)))?;
-    let written = fill(&mut draft, &mut content, file, job).and_then(|missed| {
+    let mut draft = place.draft(&file.aside).map_err(|e| Did::Failed(unplaced(&place.path, e)))?;
+    let written = fill(&mut draft.file, &mut content, file, job).and_then(|missed| {
         fault("filled");
-        name(&draft, temporary.as_ref(), place).map_err(|e| unplaced(&place.path, e))?;
+        draft.name(place).map_err(|e| unplaced(&place.path, e))?;
         fault("named");
         Ok(missed)
     });
     match written {
         Ok(missed) => {
             let _ = place.sync();
-            let stat = rustix::fs::fstat(&draft).map_err(|e| Did::Failed(Error::io(&place.path, e.into())))?;
+            let stat = rustix::fs::fstat(&draft.file).map_err(|e| Did::Failed(Error::io(&place.path, e.into())))?;
             Ok((identity(&stat), missed))
         }
         Err(e) => {
-            if let Some(temporary) = temporary {
-                let _ = temporary.unlink();
-            }
+            draft.discard();
             Err(Did::Failed(e))
         }
-    }
-}
-
-/// A file in the directory that has no name, or, where the file system has none such, an odd one.
-fn draft(place: &Place, aside: &str) -> Result<(File, Option<Place>), Errno> {
-    let flags = OFlags::RDWR | OFlags::CLOEXEC;
-    let mode = Mode::RUSR | Mode::WUSR;
-    match rustix::fs::openat(&place.dir, ".", flags | OFlags::TMPFILE, mode) {
-        Ok(file) => Ok((file.into(), None)),
-        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
-            let temporary = place.beside(&format!("{aside}-{}", crate::model::random_hex::<4>()))?;
-            let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-            let file = rustix::fs::openat(&temporary.dir, temporary.name.as_slice(), flags, mode)?;
-            Ok((file.into(), Some(temporary)))
-        }
-        Err(e) => Err(e),
     }
 }
 
@@ -160,16 +140,6 @@ fn fill(draft: &mut File, content: &mut File, file: &KeptFile, job: &Job) -> Res
     let missed = file.metadata.put_on(draft)?;
     draft.sync_all().map_err(|e| Error::io("the restored file", e))?;
     Ok(missed)
-}
-
-fn name(draft: &File, temporary: Option<&Place>, place: &Place) -> Result<(), Errno> {
-    match temporary {
-        Some(temporary) => temporary.move_to(place),
-        None => {
-            let own = format!("/proc/self/fd/{}", draft.as_fd().as_raw_fd());
-            rustix::fs::linkat(CWD, own, &place.dir, place.name.as_slice(), AtFlags::SYMLINK_FOLLOW)
-        }
-    }
 }
 
 fn finish(wanted: &Wanted, put: FileIdentity, missed: &[&str], folder: Folder, mut kept: Kept) -> Did {
@@ -207,7 +177,7 @@ fn exists(kept: &Kept) -> Error {
         .hint("move or remediate what is there first")
 }
 
-fn unplaced(path: &DevicePath, e: Errno) -> Error {
+pub(super) fn unplaced(path: &DevicePath, e: Errno) -> Error {
     match e {
         Errno::EXIST => Error::new(ErrorCode::Exists, format!("{path} exists; nothing is replaced"))
             .hint("move or remediate what is there first"),

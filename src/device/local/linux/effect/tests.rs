@@ -1,5 +1,7 @@
 //! Attacks first: what is swapped, reused, linked, full or killed in between loses nothing and removes nothing else.
 
+mod line;
+
 use super::place::{Place, identity, links, size};
 use super::*;
 use crate::device::local::linux::proc;
@@ -16,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 fn apply(home: &Path, steps: Vec<Step>) -> Outcome {
     let device = DeviceId::new("local");
     let orders = approved_for_test(&device, steps).orders(&device).unwrap();
-    carry_out(orders, &Quarantine::new(home), &Job::default())
+    carry_out(orders, &Quarantine::new(home), None, &Job::default())
 }
 
 fn device_path(path: &Path) -> DevicePath {
@@ -46,7 +48,7 @@ fn target(path: &Path) -> FileTarget {
 }
 
 fn quarantine_of(path: &Path) -> Vec<Step> {
-    vec![Step::Quarantine { file: target(path) }]
+    vec![Step::Quarantine { file: target(path), part_of: None }]
 }
 
 /// What `undo` would plan for the deed.
@@ -232,12 +234,12 @@ fn race(home: &Path, path: &Path, other: &Path, round: usize, quiet: &Mutex<()>)
     std::fs::rename(path.with_extension("new"), path).unwrap();
     std::fs::write(other.with_extension("new"), &precious).unwrap();
     std::fs::rename(other.with_extension("new"), other).unwrap();
-    let Step::Quarantine { file } = plan.into_iter().next().unwrap() else { unreachable!() };
+    let Step::Quarantine { file, .. } = plan.into_iter().next().unwrap() else { unreachable!() };
     let file = FileTarget { path: device_path(path), ..file };
 
     drop(setting_up);
 
-    let outcome = apply(home, vec![Step::Quarantine { file }]);
+    let outcome = apply(home, vec![Step::Quarantine { file, part_of: None }]);
     let _looking = quiet.lock().unwrap();
     let left: Vec<String> = std::fs::read_dir(path.parent().unwrap())
         .unwrap()
@@ -334,8 +336,12 @@ fn a_record_changed_after_approval_is_drift() {
 
 /// Runs this same test binary for one deed that ends at a fault point as `kill -9` would.
 fn die_at(point: &str, home: &Path, what: &str, path: &Path) {
+    die_in("deed_of_a_child", point, home, what, path);
+}
+
+fn die_in(test: &str, point: &str, home: &Path, what: &str, path: &Path) {
     let status = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "device::local::linux::effect::tests::deed_of_a_child", "--quiet"])
+        .args(["--exact", &format!("device::local::linux::effect::tests::{test}"), "--quiet"])
         .env("LR_TEST_FAULT", point)
         .env("LR_TEST_HOME", home)
         .env("LR_TEST_DEED", what)

@@ -1,5 +1,7 @@
 //! What may not be put into a plan is refused, and what is put there is exact.
 
+mod lines;
+
 use super::*;
 use crate::device::local::linux::effect;
 use crate::device::local::linux::own::OwnThings;
@@ -18,6 +20,7 @@ struct Case {
     view: View,
     accounts: Accounts,
     quarantine: Quarantine,
+    bus: Option<SystemdBus>,
     job: Job,
 }
 
@@ -28,6 +31,7 @@ fn case() -> Case {
         view: View::host(own).unwrap(),
         accounts: Users::host().accounts(),
         quarantine: Quarantine::new(&home),
+        bus: None,
         home,
         dir,
         job: Job::default(),
@@ -36,7 +40,8 @@ fn case() -> Case {
 
 impl Case {
     fn steps(&self, wish: &Wish) -> Result<Vec<Step>> {
-        Resolver::new(&self.view, &self.accounts, &self.quarantine, &self.job).steps(wish)
+        let resolver = Resolver::new(&self.view, &self.accounts, &self.quarantine, self.bus.as_ref(), &self.job);
+        Resolver { layout: Layout::below(&self.dir), ..resolver }.steps(wish)
     }
 
     fn files(&self, paths: &[&Path]) -> Result<Vec<Step>> {
@@ -47,12 +52,17 @@ impl Case {
         self.steps(&Wish::Remediate { kind: EntityKind::Process, ids: pids.iter().map(ToString::to_string).collect() })
     }
 
+    fn of(&self, kind: EntityKind, ids: &[&str]) -> Result<Vec<Step>> {
+        self.steps(&Wish::Remediate { kind, ids: ids.iter().map(|id| (*id).to_owned()).collect() })
+    }
+
     fn undo(&self, kind: EntityKind, id: &str) -> Result<Vec<Step>> {
         self.steps(&Wish::Undo { kind, ids: vec![id.into()] })
     }
 
     fn write(&self, name: &str, bytes: &str) -> PathBuf {
         let path = self.dir.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, bytes).unwrap();
         path
     }
@@ -60,7 +70,7 @@ impl Case {
     fn apply(&self, steps: Vec<Step>) -> Outcome {
         let device = DeviceId::new("local");
         let orders = approved_for_test(&device, steps).orders(&device).unwrap();
-        effect::carry_out(orders, &self.quarantine, &self.job)
+        effect::carry_out(orders, &self.quarantine, self.bus.as_ref(), &self.job)
     }
 
     fn refused(&self, path: &Path) -> ErrorCode {
@@ -196,7 +206,7 @@ fn a_plan_names_the_file_exactly_by_its_real_path() {
     let path = case.write("real/evil", "payload");
     std::os::unix::fs::symlink("real", case.dir.join("way")).unwrap();
     let steps = case.files(&[&case.dir.join("way/evil")]).unwrap();
-    let [Step::Quarantine { file }] = steps.as_slice() else { panic!("{steps:?}") };
+    let [Step::Quarantine { file, .. }] = steps.as_slice() else { panic!("{steps:?}") };
     assert_eq!(file.path, DevicePath::new(std::fs::canonicalize(&path).unwrap().as_os_str().as_bytes()));
     assert_eq!((file.size_bytes, &file.sha256), (7, &Sha256::of(b"payload")));
     assert_eq!((file.links, file.package.as_deref()), (1, None));
@@ -247,7 +257,10 @@ fn undo_of_what_was_never_done_is_unknown() {
         assert_eq!(e.code, ErrorCode::NotFound, "{id}");
         assert!(e.hint.unwrap().contains("remediate list"));
     }
-    assert_eq!(case.undo(EntityKind::Service, "cron").unwrap_err().code, ErrorCode::Unsupported);
+    for kind in [EntityKind::Service, EntityKind::ScheduledTask, EntityKind::Startup] {
+        assert_eq!(case.undo(kind, "cron").unwrap_err().code, ErrorCode::NotFound);
+        assert_eq!(case.undo(kind, "u-0123456789abcdef").unwrap_err().code, ErrorCode::NotFound);
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::model::{DevicePath, Job};
 use rustix::fs::{FileType, RawDirEntry};
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -32,13 +33,19 @@ pub(super) struct Feed {
 /// Where the walker puts in.
 pub(super) struct Mouth<'a> {
     pieces: SyncSender<Piece>,
+    /// Levels that the walk goes down now.
+    pub depth: Option<u32>,
+    is_closed: AtomicBool,
     job: &'a Job,
 }
 
 impl Feed {
     pub fn new(job: &Job) -> (Feed, Mouth<'_>) {
         let (sender, receiver) = sync_channel(PIECES);
-        (Feed { pieces: Mutex::new(Some(receiver)) }, Mouth { pieces: sender, job })
+        (
+            Feed { pieces: Mutex::new(Some(receiver)) },
+            Mouth { pieces: sender, depth: None, is_closed: AtomicBool::new(false), job },
+        )
     }
 
     /// The next piece; `None` once there are no more.
@@ -69,27 +76,34 @@ impl Drop for Seat<'_> {
 impl Mouth<'_> {
     /// `Err` where nobody takes any more.
     pub fn send(&self, piece: Piece) -> Result<()> {
-        let closed = |_| Error::new(ErrorCode::Internal, "the scan ended early");
-        self.pieces.send(piece).map_err(|e| match self.job.check() {
+        self.pieces.send(piece).map_err(|_| self.closed())
+    }
+
+    fn closed(&self) -> Error {
+        match self.job.check() {
             Err(stopped) => stopped,
-            Ok(()) => closed(e),
-        })
+            Ok(()) => Error::new(ErrorCode::Internal, "the scan ended early"),
+        }
     }
 
     fn send_names(&self, at: &Place<'_>, names: &mut Vec<Vec<u8>>) -> Result<()> {
         if names.is_empty() {
             return Ok(());
         }
-        let (directory, shown) = (Arc::clone(at.directory), at.shown.clone());
+        let (directory, shown) = (Arc::clone(at.directory), at.path.clone());
         self.send(Piece::Entries { directory, shown, names: std::mem::take(names) })
     }
 }
 
 impl Visit for Mouth<'_> {
     /// Names that wait to be sent.
-    type Found = Vec<u8>;
+    type Row = Vec<u8>;
 
-    fn entry(&self, at: &Place<'_>, entry: &RawDirEntry<'_>, names: &mut Vec<Vec<u8>>) -> Result<()> {
+    fn max_depth(&self) -> Option<u32> {
+        self.depth
+    }
+
+    fn entry(&self, at: &Place<'_>, entry: &RawDirEntry<'_>, names: &mut Vec<Vec<u8>>) {
         let is_file = match entry.file_type() {
             FileType::RegularFile => true,
             FileType::Unknown => {
@@ -100,14 +114,17 @@ impl Visit for Mouth<'_> {
         let is_mount = || at.points.iter().any(|(point, _)| point == entry.file_name().to_bytes());
         if is_file && !is_mount() {
             names.push(entry.file_name().to_bytes().to_vec());
-            if names.len() >= NAMES {
-                self.send_names(at, names)?;
+            if names.len() >= NAMES && self.send_names(at, names).is_err() {
+                self.is_closed.store(true, Relaxed);
             }
         }
-        Ok(())
     }
 
-    fn leave(&self, at: &Place<'_>, _: u64, names: &mut Vec<Vec<u8>>) -> Result<()> {
+    /// Progress is counted by those who look.
+    fn leave(&self, at: &Place<'_>, _: u64, names: &mut Vec<Vec<u8>>, _: &Job) -> Result<()> {
+        if self.is_closed.load(Relaxed) {
+            return Err(self.closed());
+        }
         self.send_names(at, names)
     }
 }
