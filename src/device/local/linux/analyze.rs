@@ -67,7 +67,7 @@ fn report(
 
     let known = hashes::Hashes { md5: &digests.md5, sha1: &digests.sha1, sha256: digests.sha256.as_str() };
     let by_hash = hashes::Lists::find(engines.home()).opinion(known, job)?;
-    let (by_package, is_owned) = of_package(view, opened, &digests.md5, job)?;
+    let (by_package, is_owned) = of_package(view, opened, &digests, job)?;
     let sample = Sample { path: &opened.real_path, owner: owner.raw(), head: window.get(..held).unwrap_or_default() };
     let mut structure = structure::opinion(&sample);
     look_at_rights(opened, is_owned, &mut structure);
@@ -143,13 +143,13 @@ fn of_rules(
 }
 
 /// What the package data says, and whether a package owns the file.
-fn of_package(view: &View, opened: &Opened, md5: &str, job: &Job) -> Result<(Opinion, bool)> {
+fn of_package(view: &View, opened: &Opened, digests: &hash::Digests, job: &Job) -> Result<(Opinion, bool)> {
     // In another mount namespace the same path is another file.
     let is_here = !opened.deleted && view.identity(&opened.real_path) == Some(opened.facts.identity);
     if !is_here {
         return Ok((Opinion::plain(Status::NotFound), false));
     }
-    let owner = match package::owner(view, &opened.real_path, md5, job) {
+    let owner = match package::owner(view, &opened.real_path, digests, job) {
         Ok(owner) => owner,
         Err(e) if matches!(e.code, ErrorCode::Cancelled | ErrorCode::Timeout) => return Err(e),
         Err(e) => return Ok((Opinion::because(Status::Error, e.message), false)),

@@ -216,21 +216,6 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_panics_keeps_nobody_waiting() {
-        let queue = Queue::new(2, Task { path: Vec::new(), anchor: None, above: 0, depth: 0, mount: None });
-        assert!(queue.take().is_some());
-        std::thread::scope(|scope| {
-            let waits = scope.spawn(|| queue.take().is_none());
-            let broken = scope.spawn(|| {
-                let _seat = Seat(&queue);
-                panic!("planted");
-            });
-            assert!(broken.join().is_err());
-            assert!(waits.join().unwrap());
-        });
-    }
-
-    #[test]
     fn own_state_is_left_out_and_counted_once() {
         let tree = TempTree::new();
         plant(&tree, &["home/guard/secret", "a/other"]);

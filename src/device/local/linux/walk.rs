@@ -432,3 +432,23 @@ pub(super) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     let slash: &[u8] = if directory.is_empty() || name.is_empty() || directory.ends_with(b"/") { b"" } else { b"/" };
     [directory, slash, name].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_panics_keeps_nobody_waiting() {
+        let queue = Queue::new(2, Task { path: Vec::new(), anchor: None, above: 0, depth: 0, mount: None });
+        assert!(queue.take().is_some());
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| queue.take().is_none());
+            let broken = scope.spawn(|| {
+                let _seat = Seat(&queue);
+                panic!("planted");
+            });
+            assert!(broken.join().is_err());
+            assert!(waits.join().unwrap());
+        });
+    }
+}
