@@ -109,7 +109,7 @@ type Matches = BTreeSet<(PathBuf, String)>;
 fn matches_of(mut command: Command) -> Option<Matches> {
     let output = command.output().ok().filter(|o| o.status.success())?;
     let answer: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
-    let rows = answer["data"]["rows"].as_array().or_else(|| answer["rows"].as_array())?;
+    let rows = answer.as_array()?;
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     Some(rows.iter().map(|row| (PathBuf::from(text(&row["path"])), text(&row["name"]))).collect())
 }
