@@ -148,7 +148,7 @@ fn content(i: u32) -> Vec<u8> {
         b"deadbeef-1234 ",
         b"mark",
         b"ifeedo!udyu",
-        b"YXR0YWNrIGF0IGRhd24",
+        b"YXR0YWNrIGF0IGRhd24h",
         b"one two ",
         b"three four",
         b"abxxab",

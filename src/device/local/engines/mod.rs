@@ -18,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 /// Bytes from a file's start that engines look at as a whole. What lies beyond is looked at in pieces of this size.
-pub const WINDOW: usize = 32 << 20;
+pub const WINDOW: usize = 24 << 20;
 
 /// Where the engines' own files lie. Opens nothing.
 #[derive(Debug)]

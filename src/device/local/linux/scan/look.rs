@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A larger file waits for the large buffer.
-const SMALL: usize = 4 << 20;
+const SMALL: usize = 2 << 20;
 /// Detections that are kept.
 const KEPT: u64 = 50_000;
 /// Failures after which an engine is left out.
