@@ -30,8 +30,16 @@ if [ ! -d debian ]; then
   rm -rf debian.part
   mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -1)
   codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
-  debootstrap --variant=minbase --include=systemd,cron,anacron,openssh-server,sudo,logrotate,snoopy,libpam-script,unattended-upgrades \
+  debootstrap --variant=minbase --include=systemd,cron,anacron,openssh-server,sudo,logrotate,snoopy,libpam-script,unattended-upgrades,needrestart,molly-guard \
     "$codename" debian.part "$mirror" >debootstrap.log || { tail -20 debootstrap.log; exit 1; }
   rm -rf debian.part/var/cache/apt/archives/*.deb
   mv debian.part debian
+fi
+
+# lnk/: shortcuts of several versions of Windows (data of an AGPL project).
+if [ ! -d lnk ]; then
+  mkdir -p sdist lnk.part
+  python3 -m pip download -q --no-deps --no-binary :all: -d sdist 'dissect.shellitem==3.13'
+  tar -xzf sdist/dissect_shellitem-3.13.tar.gz -C lnk.part --strip-components=3 --wildcards --no-anchored '_data/*.lnk'
+  mv lnk.part lnk
 fi

@@ -111,11 +111,14 @@ row! {
     pub struct RegistryRow {
         pub key: Untrusted,
         pub value: Option<Untrusted>,
-        /// `REG_SZ`, `REG_DWORD`, …
-        pub kind: Option<&'static str>,
+        /// `REG_SZ`, `REG_DWORD`, …; `REG_0x…` for a type without a name.
+        pub kind: Option<String>,
+        /// Numbers in decimal, text as it is, all else as hex digits.
         pub data: Option<Untrusted>,
         pub modified: Option<Timestamp>,
         pub subkeys: Option<u64>,
+        /// Not so in the hive file: it stands in a transaction log only.
+        pub from_log: Option<bool>,
     }
 }
 

@@ -12,6 +12,13 @@ pub fn have(program: &str) -> bool {
     found || missing(&format!("the program {program}"))
 }
 
+/// Whether Debian's Python has the module, with the same consequence.
+#[must_use]
+pub fn python(module: &str) -> bool {
+    let place = std::path::Path::new("/usr/lib/python3/dist-packages").join(format!("{module}.py"));
+    place.is_file() || missing(&format!("the Debian package python3-{module}"))
+}
+
 /// Whether this runs as root, with the same consequence.
 #[must_use]
 pub fn root() -> bool {

@@ -8,7 +8,10 @@ pub mod engines;
 #[cfg(target_os = "linux")]
 pub mod linux;
 pub mod pool;
+pub mod registry;
 pub(super) mod support;
+#[cfg(target_os = "linux")]
+mod windows_root;
 
 #[cfg(not(target_os = "linux"))]
 pub(super) use elsewhere::{Host, OwnThings, Tree};

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::device::local::engines::Engines;
 use crate::device::local::support;
+use crate::device::local::windows_root::registry;
 use crate::error::Result;
 use crate::guard::Order;
 use crate::model::{AnalyzeQuery, Answer, FileFacts, FileQuery, Job, Outcome, Query, Step, Wish};
@@ -70,9 +71,12 @@ impl Host {
             }
             Query::Scan(q) => Answer::Scan(scan::scan(&self.view()?, &self.engines, &q, &self.users, job)?),
             Query::Services(_) => Answer::Services(services::list(&self.view()?, SystemdBus::host().as_ref(), job)?),
-            Query::Enter(_) | Query::Dir(_) | Query::Find(_) | Query::FileInfo(_) | Query::Persistence(_) => {
-                files(&self.view()?, &self.users, query, job)?
-            }
+            Query::Enter(_)
+            | Query::Dir(_)
+            | Query::Find(_)
+            | Query::FileInfo(_)
+            | Query::Persistence(_)
+            | Query::Registry(_) => files(&self.view()?, &self.users, query, job)?,
             other => return Err(support::no_query(&other, "local")),
         })
     }
@@ -102,6 +106,7 @@ pub(super) fn files(view: &View, users: &Users, query: Query, job: &Job) -> Resu
         Query::Dir(q) => Answer::Dir(dir::list(view, &q, &users.accounts(), job)?),
         Query::Find(q) => Answer::Find(find::find(view, &q, &users.accounts(), job)?),
         Query::FileInfo(q) => Answer::FileInfo(Box::new(fileinfo::read(view, &q, &users.accounts(), job)?)),
+        Query::Registry(q) => Answer::Registry(registry::read(view, &q, job)?),
         Query::Services(_) => Answer::Services(services::list(view, None, job)?),
         Query::Persistence(q) => Answer::Persistence(persistence::list(view, &q, job)?),
         other => return Err(support::no_query(&other, "image")),

@@ -16,7 +16,7 @@ const KEYTAB: &str = "Kerberos keys";
 const BROWSER: &str = "browser credentials";
 const CLOUD: &str = "cloud credentials";
 const LOGIN: &str = "stored logins";
-const HIVE: &str = "Windows account secrets";
+pub const HIVE: &str = "Windows account secrets";
 const MEMORY: &str = "process memory";
 
 /// Where hard links and bind mounts of secrets lead. Keys of hosts and homes are looked up beside these.

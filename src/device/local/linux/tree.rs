@@ -7,6 +7,7 @@ use super::users::Users;
 use super::view::View;
 use super::{analyze, arrival, scan};
 use crate::device::local::engines::Engines;
+use crate::device::local::windows_root;
 use crate::error::Result;
 use crate::model::{AnalyzeQuery, Answer, Arrival, DevicePath, FileFacts, FileQuery, Job, Query};
 use crate::shape::Untrusted;
@@ -29,6 +30,9 @@ impl Tree {
 
     pub fn read(&self, query: Query, job: &Job) -> Result<Answer> {
         let view = self.view()?;
+        if let Some(answer) = windows_root::answer(&view, &query, job)? {
+            return Ok(answer);
+        }
         match query {
             Query::Arrival(_) => Ok(Answer::Arrival(self.arrival())),
             Query::Analyze(AnalyzeQuery::File { path }) => {

@@ -435,7 +435,9 @@ pub(super) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::view::tests::{TempTree, deep_tree};
     use super::*;
+    use std::os::unix::fs::symlink;
 
     #[test]
     fn a_thread_that_panics_keeps_nobody_waiting() {
@@ -450,5 +452,31 @@ mod tests {
             assert!(broken.join().is_err());
             assert!(waits.join().unwrap());
         });
+    }
+
+    #[test]
+    fn a_directory_that_became_a_link_is_not_entered() {
+        let tree = TempTree::new();
+        for folder in ["a/b", "out"] {
+            std::fs::create_dir_all(tree.path(folder)).unwrap();
+        }
+        let start = std::fs::File::open(tree.path("a")).unwrap();
+        assert!(open_below(&start, b"b").is_ok());
+        std::fs::rename(tree.path("a/b"), tree.path("a/gone")).unwrap();
+        symlink(tree.path("out"), tree.path("a/b")).unwrap();
+        assert_eq!(open_below(&start, b"b").err(), Some(Errno::NOTDIR));
+        std::fs::rename(tree.path("a"), tree.path("moved")).unwrap();
+        assert_eq!(open_below(&start, b"../out").err(), Some(Errno::XDEV));
+    }
+
+    #[test]
+    fn links_on_the_way_of_a_long_path_are_refused() {
+        let tree = TempTree::new();
+        deep_tree(&tree, 2_500);
+        symlink("d", tree.path("e")).unwrap();
+        let start = std::fs::File::open(tree.root()).unwrap();
+        let path = |first: &str| [first.as_bytes(), &b"/d".repeat(2_400)].concat();
+        assert!(open_below(&start, &path("d")).is_ok());
+        assert_eq!(open_below(&start, &path("e")).err(), Some(Errno::LOOP));
     }
 }

@@ -161,3 +161,6 @@ fn unknown(text: &str, asked: &str) -> Error {
     };
     Error::new(ErrorCode::BadArgs, format!("{text:?} is no technique that is looked for")).hint(hint)
 }
+
+#[cfg(test)]
+mod tests;

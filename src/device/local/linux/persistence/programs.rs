@@ -314,7 +314,7 @@ fn link_is_known(scan: &Scan<'_>, path: &DevicePath, item: &Item) -> bool {
 
 /// Whether the package's data has sums at all.
 fn has_sums(scan: &Scan<'_>, item: &Item) -> bool {
-    item.package.as_ref().is_some_and(|package| scan.packages.has_sums(package)) && item.sha256.is_some()
+    item.package.as_ref().is_some_and(|package| scan.packages.has_sums(package)) && item.digests.is_some()
 }
 
 #[cfg(test)]

@@ -119,14 +119,15 @@ impl<'a> Scan<'a> {
             text,
             packaged: None,
             package: None,
-            sha256: digests.as_ref().map(|d| d.sha256.clone()),
+            digests,
             notes: Vec::new(),
         };
-        self.judge(&mut item, digests.as_ref(), copies);
+        self.judge(&mut item, copies);
         Some(item)
     }
 
-    fn judge(&self, item: &mut Item, digests: Option<&Digests>, copies: bool) {
+    fn judge(&self, item: &mut Item, copies: bool) {
+        let digests = item.digests.as_ref();
         let verdict = self.packages.verdict(&item.real_path, digests);
         item.packaged = verdict.packaged();
         match verdict {
@@ -270,7 +271,7 @@ impl<'a> Scan<'a> {
     }
 
     /// What a package gave a file that was changed since, from where packages keep another copy of it.
-    fn original_text(&self, item: &Item) -> Option<Vec<u8>> {
+    fn originals(&self, item: &Item) -> Vec<Vec<u8>> {
         let (path, name) = (item.real_path.as_bytes(), item.real_path.name());
         let name = name.as_bytes();
         let beside = |ending: &[u8]| [path, ending].concat();
@@ -284,11 +285,14 @@ impl<'a> Scan<'a> {
             places.push([b"/usr/share/", package.as_bytes(), b"/", name].concat());
             places.push([b"/usr/share/doc/", package.as_bytes(), b"/examples/", name].concat());
         }
-        places.into_iter().filter(|place| place != path).find_map(|place| {
-            let other = self.look_for(&DevicePath::new(place), false)?;
-            (other.packaged != Some(false) || other.real_path.as_bytes().starts_with(b"/var/lib/ucf/"))
-                .then_some(other.text)
-        })
+        let others = places.into_iter().filter(|place| place != path);
+        let others = others.filter_map(|place| self.look_for(&DevicePath::new(place), false));
+        // Anyone could put a file beside it: only what has the package's sum tells what the package gave.
+        let listed = self.packages.owner(path).and_then(|(_, listed)| listed.sum);
+        let given = |other: &Item| {
+            other.packaged == Some(true) || listed.zip(other.digests.as_ref()).is_some_and(|(sum, d)| sum.fits(d))
+        };
+        others.filter(given).map(|other| other.text).collect()
     }
 
     /// The lines of a file that run, as its row tells them: of one that no package vouches for all of them, of a
@@ -304,11 +308,14 @@ impl<'a> Scan<'a> {
         if style.keep.is_none() && item.packaged == Some(true) {
             return Some(Vec::new());
         }
-        if item.packaged == Some(false)
-            && let Some(original) = self.original_text(item)
-        {
-            let known: HashSet<Vec<u8>> = style.lines(&original).into_iter().collect();
-            lines.retain(|line| !known.contains(line));
+        if item.packaged == Some(false) {
+            let fewer = self.originals(item).into_iter().map(|original| {
+                let known: HashSet<Vec<u8>> = style.lines(&original).into_iter().collect();
+                lines.iter().filter(|line| !known.contains(*line)).cloned().collect::<Vec<_>>()
+            });
+            if let Some(fewer) = fewer.min_by_key(Vec::len) {
+                lines = fewer;
+            }
         }
         Some(lines)
     }
@@ -323,7 +330,7 @@ pub struct Item {
     pub text: Vec<u8>,
     pub packaged: Option<bool>,
     pub package: Option<String>,
-    pub sha256: Option<Sha256>,
+    pub digests: Option<Digests>,
     pub notes: Vec<String>,
 }
 
@@ -371,7 +378,7 @@ impl Entry {
     pub fn of(item: &Item) -> Entry {
         Entry {
             modified: Some(item.facts.modified),
-            sha256: item.sha256.clone(),
+            sha256: item.digests.as_ref().map(|d| d.sha256.clone()),
             packaged: item.packaged,
             notes: item.notes.clone(),
             ..Entry::at(item.path.clone())

@@ -55,7 +55,7 @@ impl Style {
             }
         }
         lines.extend(open);
-        lines.retain(|line| !line.is_empty() && self.keep.is_none_or(|keep| keep(line)));
+        lines.retain(|line| !line.trim_ascii().is_empty() && self.keep.is_none_or(|keep| keep(line)));
         lines
     }
 

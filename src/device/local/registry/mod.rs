@@ -1,0 +1,29 @@
+//! Offline registry hives (`regf`): read, never written, as msuhanov's "Windows registry file format specification"
+//! describes them.
+//!
+//! Invariant: a hive is hostile. Every offset and count in it is checked, nothing recurses, memory is bounded whatever
+//! the file says, and what cannot be read is counted as damage while the rest is read.
+
+mod base;
+mod cell;
+mod damage;
+mod hive;
+mod key;
+mod log;
+mod marvin;
+mod name;
+mod pages;
+mod value;
+mod walk;
+
+#[cfg(test)]
+pub mod build;
+#[cfg(test)]
+mod tests;
+
+pub use damage::Damage;
+pub use hive::{Hive, LogFile, Opened};
+pub use key::Key;
+pub use name::{Name, same};
+pub use pages::Source;
+pub use value::{Data, Value, kind_name, strings};

@@ -1,0 +1,113 @@
+//! `services` and `drivers` of a Windows volume: `Services` of the current control set.
+
+use super::WindowsRoot;
+use super::machine::{Control, Machine, key, number, text};
+use crate::device::local::linux::view::How;
+use crate::device::local::registry::{Hive, Key};
+use crate::error::Result;
+use crate::model::{DevicePath, Driver, Job, Service};
+use crate::shape::Untrusted;
+
+/// `SERVICE_KERNEL_DRIVER`, `SERVICE_FILE_SYSTEM_DRIVER`, `SERVICE_RECOGNIZER_DRIVER`.
+const DRIVER: u32 = 0x1 | 0x2 | 0x8;
+/// `SERVICE_WIN32_OWN_PROCESS`, `SERVICE_WIN32_SHARE_PROCESS`.
+const SERVICE: u32 = 0x10 | 0x20;
+
+/// A key of `Services` that is started as something.
+pub struct Entry {
+    pub name: String,
+    pub key: Key,
+    pub is_driver: bool,
+    /// As it is written, with arguments.
+    pub image: Option<String>,
+    /// The DLL that the image loads for this service.
+    pub dll: Option<String>,
+    pub start: Option<&'static str>,
+    pub account: Option<String>,
+}
+
+/// Everything that the current control set starts.
+pub fn entries(control: &Control, job: &Job) -> Result<Vec<Entry>> {
+    let hive = control.file.hive();
+    let Some(services) = key(hive, hive.root(), &format!("{}\\Services", control.set), job)? else {
+        job.warn(format!("SYSTEM has no {}\\Services", control.set));
+        return Ok(Vec::new());
+    };
+    let mut entries = Vec::new();
+    for service in hive.subkeys(&services, job)? {
+        job.check()?;
+        let kind = number(hive, &service, "Type").unwrap_or(0);
+        if kind & (DRIVER | SERVICE) == 0 {
+            continue;
+        }
+        job.advance(1);
+        entries.push(Entry {
+            name: service.name.to_string(),
+            is_driver: kind & DRIVER != 0,
+            image: text(hive, &service, "ImagePath"),
+            dll: dll(hive, &service, job)?,
+            start: start(hive, &service),
+            account: text(hive, &service, "ObjectName"),
+            key: service,
+        });
+    }
+    Ok(entries)
+}
+
+fn dll(hive: &Hive, service: &Key, job: &Job) -> Result<Option<String>> {
+    let parameters = hive.subkey(service, "Parameters", job)?;
+    let below = parameters.and_then(|parameters| text(hive, &parameters, "ServiceDll"));
+    Ok(below.or_else(|| text(hive, service, "ServiceDll")))
+}
+
+fn start(hive: &Hive, service: &Key) -> Option<&'static str> {
+    let delayed = number(hive, service, "DelayedAutoStart").is_some_and(|d| d != 0);
+    match number(hive, service, "Start")? {
+        0 => Some("boot"),
+        1 => Some("system"),
+        2 if delayed => Some("automatic, delayed"),
+        2 => Some("automatic"),
+        3 => Some("manual"),
+        4 => Some("disabled"),
+        _ => None,
+    }
+}
+
+/// `path` is what a responder looks at: the DLL where the image only hosts it.
+pub fn services(root: &WindowsRoot<'_>, job: &Job) -> Result<Vec<Service>> {
+    let Some(control) = Machine::system(root, job)? else { return Ok(Vec::new()) };
+    control.file.warn(job);
+    let hive = control.file.hive();
+    let rows = entries(&control, job)?.into_iter().filter(|e| !e.is_driver).map(|entry| Service {
+        description: text(hive, &entry.key, "DisplayName").map(Untrusted::new),
+        state: None,
+        start_mode: entry.start.map(Untrusted::new),
+        path: entry.dll.or(entry.image).map(DevicePath::new),
+        account: entry.account.map(Untrusted::new),
+        pid: None,
+        unit_file: None,
+        name: Untrusted::new(entry.name),
+    });
+    Ok(rows.collect())
+}
+
+pub fn drivers(root: &WindowsRoot<'_>, job: &Job) -> Result<Vec<Driver>> {
+    let Some(control) = Machine::system(root, job)? else { return Ok(Vec::new()) };
+    control.file.warn(job);
+    let rows = entries(&control, job)?.into_iter().filter(|e| e.is_driver).map(|entry| {
+        let path = entry.image.unwrap_or_else(|| format!("System32\\drivers\\{}.sys", entry.name));
+        let file = root.on_volume(&path, None).and_then(|p| root.view.open(&p, How::Handle).ok());
+        Driver {
+            name: Untrusted::new(entry.name),
+            path: Some(DevicePath::new(path)),
+            size_bytes: file.map(|f| f.facts.size),
+            version: None,
+            signer: None,
+            signed: None,
+            loaded: None,
+            used_by: Vec::new(),
+            tainted: None,
+        }
+    });
+    Ok(rows.collect())
+}
