@@ -147,7 +147,7 @@ fn content(i: u32) -> Vec<u8> {
         &[0, 1, 9, 9, 9, 5, 0x16, 8],
         b"deadbeef-1234 ",
         b"mark",
-        b"ifeedo!udyu",
+        b"iheedo!udyu",
         b"YXR0YWNrIGF0IGRhd24h",
         b"one two ",
         b"three four",
