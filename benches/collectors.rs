@@ -30,6 +30,7 @@ fn main() {
     bench.run("dir", dir);
     bench.run("findfile", findfile);
     bench.run("fileinfo", fileinfo);
+    bench.run("persistence", persistence);
     let _ = fs::remove_dir_all(root);
 }
 
@@ -188,6 +189,11 @@ fn fileinfo(bench: &Bench) {
         role("tlsh"),
         "TLSH alone (fast-tlsh)",
     );
+}
+
+/// The whole scan beside the part of it that one program does: the search for SUID files.
+fn persistence(bench: &Bench) {
+    bench.against("persistence", &["find", "/", "-xdev", "-perm", "/6000", "-type", "f"]);
 }
 
 /// What `fileinfo` does to a file's bytes, without TLSH.

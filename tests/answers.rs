@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Home, Rpc};
+use support::{Home, Rpc, Said};
 
 /// The parts of JSON Schema that our schemas use.
 fn fits(schema: &Value, value: &Value, at: &str) -> Result<(), String> {
@@ -117,6 +117,7 @@ fn completed_projected_and_empty() {
     check("connect", &connected, "completed");
     let session = connected["data"]["session"].clone();
     let folder = file.parent().expect("a folder").to_str().expect("UTF-8").to_owned();
+    let has_hive = support::tools::unpacked("hives/MultiSzHive.xz").map(|bytes| home.file("hive", bytes)).is_some();
     for (tool, arguments) in [
         ("devices", json!({})),
         ("cd", json!({ "path": folder })),
@@ -136,16 +137,22 @@ fn completed_projected_and_empty() {
         ("evidence", json!({ "name": "plain.txt" })),
         ("evidence", json!({ "name": "plain.txt", "as": "hex", "offset": 1, "length": 3 })),
         ("evidence", json!({ "name": "plain.txt", "match": "wor" })),
+        ("registry", json!({ "key": "", "hive": "hive" })),
+        ("registry", json!({ "key": "key", "value": "2", "hive": "hive" })),
         ("help", json!({})),
         ("help", json!({ "command": "remediate" })),
         ("jobs", json!({})),
         ("cls", json!({})),
         ("trace", json!({ "enabled": false })),
         ("remediate", json!({ "list": true })),
+        ("library", json!({})),
         ("processes", json!({ "filter": "pid=0" })),
         ("dir", json!({ "path": folder, "fields": ["name", "size_bytes"], "sort": "-size_bytes", "limit": 1 })),
         ("disconnect", json!({ "session": session })),
     ] {
+        if tool == "registry" && !has_hive {
+            continue;
+        }
         let result = rpc.call(tool, arguments);
         check(tool, &result, "completed");
     }
@@ -164,19 +171,7 @@ fn failed_unsupported_running_and_followed() {
     for tool in live_response::commands::ALL {
         let name = tool.spec().name;
         let (_, example) = tool.spec().examples.last().expect("an example");
-        let unsupported = [
-            "services",
-            "drivers",
-            "scheduledtasks",
-            "startupfolders",
-            "registry",
-            "collect",
-            "run",
-            "putfile",
-            "isolate",
-            "release",
-            "library",
-        ];
+        let unsupported = ["drivers", "scheduledtasks", "startupfolders", "registry", "collect", "isolate", "release"];
         if unsupported.contains(&name) {
             let result = rpc.call(name, serde_json::from_str(example).expect("JSON"));
             check(name, &result, "refused");
@@ -223,6 +218,25 @@ fn pending_denied_and_done() {
     let denied = rpc.call("fg", json!({ "command_id": pending["command_id"] }));
     check("undo", &denied["data"]["command"], "refused");
     assert_eq!(denied["data"]["command"]["error"]["code"], "E_DENIED", "{denied}");
+}
+
+#[test]
+fn scripts_and_library_files() {
+    let home = Home::new();
+    let person = home.enroll("alex");
+    let file = home.file("put.txt", b"text");
+    home.run(&["library", "add", &file.display().to_string()], "").expect(0);
+    let mut rpc = Rpc::start(&home);
+    rpc.call("connect", json!({}));
+    check("library", &rpc.call("library", json!({})), "completed");
+    check("run", &rpc.call("run", json!({ "script": "none.sh" })), "failed");
+    check("putfile", &rpc.call("putfile", json!({ "file": "put.txt" })), "refused");
+    let pending = rpc.call("library", json!({ "action": "delete", "name": "put.txt" }));
+    check("library", &pending, "pending_approval");
+    let code = format!("{}\n{}\n", person.code(), support::text(&pending["device"]["name"]));
+    home.run(&["approvals", "approve", &support::text(&pending["approval"]["request_id"])], code).expect(0);
+    let done = rpc.call("fg", json!({ "command_id": pending["command_id"] }));
+    check("library", &done["data"]["command"], "completed");
 }
 
 #[test]

@@ -70,3 +70,31 @@ fn without_a_person_it_is_refused_at_once() {
     let asked = rpc.call("evidence", json!({ "sha256": sealed["data"]["sha256"] }));
     assert_eq!(asked["error"]["code"], "E_NO_HUMAN_CHANNEL", "{asked}");
 }
+
+#[test]
+fn a_value_of_an_account_hive_is_shown_after_a_yes() {
+    let Some(bytes) = rpc_client::tools::unpacked("hives/MultiSzHive.xz") else { return };
+    let home = Home::new();
+    let hive = home.file("SAM", bytes);
+    let person = home.enroll("alex");
+    let mut rpc = Rpc::start(&home);
+    rpc.call("connect", json!({}));
+    let listed = rpc.call("registry", json!({ "key": "key", "hive": hive }));
+    assert_eq!(listed["state"], "completed", "{listed}");
+    let rows = listed["data"]["rows"].as_array().expect("rows");
+    assert!(
+        rows.len() == 2 && rows.iter().all(|row| row["kind"] == "REG_MULTI_SZ" && row["data"].is_null()),
+        "{listed}"
+    );
+
+    let asked = rpc.call("registry", json!({ "key": "key", "value": "2", "hive": hive }));
+    assert_eq!(asked["state"], "pending_approval", "{asked}");
+    let id = asked["approval"]["request_id"].as_str().expect("a request");
+    let name = rpc.call("devices", json!({}))["data"]["rows"][0]["name"].as_str().expect("a name").to_owned();
+    let yes = home.run(&["approvals", "approve", id], format!("{}\n{name}\n", person.code()));
+    assert!(yes.status.success(), "{}", String::from_utf8_lossy(&yes.stderr));
+    let shown = rpc.call("status", json!({ "command_id": asked["command_id"] }));
+    let content = shown["data"]["command"]["data"]["content"].as_str().expect("content");
+    assert!(content.starts_with("key 2 REG_MULTI_SZ\nпривет\n"), "{shown}");
+    assert!(!holds(&home.path().join("state/audit"), "привет".as_bytes()), "the log holds the data");
+}

@@ -20,15 +20,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("audit", &[]),
     ("guard", &["audit"]),
     ("evidence", &["audit"]),
-    ("device", &["guard"]),
+    ("library", &[]),
+    ("supervise", &[]),
+    ("device", &["guard", "supervise"]),
     ("session", &["device", "guard"]),
-    ("registry", &["guard", "session", "evidence", "device"]),
+    ("registry", &["guard", "session", "evidence", "library", "device"]),
     ("commands", &["registry", "evidence"]),
-    ("dispatcher", &["registry", "commands", "guard", "session", "audit", "evidence", "device"]),
-    ("decide", &["dispatcher", "guard", "registry"]),
+    ("dispatcher", &["registry", "commands", "guard", "session", "audit", "evidence", "library", "device"]),
+    ("decide", &["dispatcher", "guard", "registry", "evidence"]),
     ("front", &["dispatcher", "registry", "commands"]),
-    ("cli", &["dispatcher", "decide", "front", "guard", "audit", "evidence", "registry", "commands"]),
+    ("cli", &["dispatcher", "decide", "front", "guard", "audit", "evidence", "registry", "commands", "supervise"]),
     ("main", &["cli"]),
+    ("fuzzing", &["device"]),
 ];
 
 fn sources(folder: &Path, out: &mut Vec<PathBuf>) {

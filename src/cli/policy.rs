@@ -68,7 +68,8 @@ pub(super) fn run(config: &Config, sub: Sub, io: &mut Io) -> Result<Exit> {
 }
 
 fn ruling(guard: &crate::guard::Guard, device: DeviceId, command: &'static str, effect: Effect) -> RulingRow {
-    match guard.explain(command, &device) {
+    let gated = if matches!(effect, Effect::Disclosure) { crate::guard::DISCLOSURE } else { command };
+    match guard.explain(gated, &device) {
         Ok(r) => RulingRow {
             device,
             command,

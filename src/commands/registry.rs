@@ -1,14 +1,15 @@
 //! `registry`: keys and values of a Windows registry.
 
 use crate::error::Result;
+use crate::evidence::Slice;
 use crate::model::{DevicePath, Listing, RegistryKey, RegistryQuery, RegistryRow};
-use crate::registry::{Command, Context, Reply, Spec};
+use crate::registry::{Command, Context, Effect, ListingOr, Reply, Spec};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub struct Registry;
 
-/// Reads a registry key: its values and sub-keys.
+/// Reads a registry key: its values and sub-keys. Secrets ask a person first.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Args {
@@ -26,18 +27,25 @@ impl Command for Registry {
     const SPEC: Spec = Spec {
         name: "registry",
         title: "Registry",
+        effect: Effect::Disclosure,
         positional: &["key"],
         columns: &["key", "value", "kind", "data", "modified", "subkeys"],
         examples: &[(r"registry HKEY_CURRENT_USER\Console", r#"{"key":"HKEY_CURRENT_USER\\Console"}"#)],
         ..Spec::READ
     };
     type Args = Args;
-    type Output = Listing<RegistryRow, RegistryKey>;
+    type Output = ListingOr<RegistryRow, Slice, RegistryKey>;
 
     async fn run(args: Args, cx: &Context<'_>) -> Result<Reply<Self::Output>> {
         let hive = args.hive.map(|h| cx.path(&h)).transpose()?;
         let query = RegistryQuery { key: args.key, value: args.value, hive, user: args.user };
-        let (extra, rows) = cx.read(query).await?;
-        Ok(Reply::Done(Listing { rows, extra }))
+        let (mut extra, rows) = cx.read(query).await?;
+        let Some(secret) = extra.secret.take() else {
+            return Ok(Reply::Done(ListingOr::Listing(Listing { rows, extra })));
+        };
+        match cx.disclose(secret.path, secret.reason, secret.content).await? {
+            Reply::Pending(view) => Ok(Reply::Pending(view)),
+            Reply::Done(slice) => Ok(Reply::Done(ListingOr::Object(slice))),
+        }
     }
 }

@@ -130,4 +130,18 @@ pub struct RegistryKey {
     /// Last written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub modified: Option<Timestamp>,
+    /// The data of the one value that was asked for, where it is secret: never a part of the answer.
+    #[serde(skip)]
+    pub secret: Option<SecretValue>,
+}
+
+/// What a person must agree to show.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SecretValue {
+    /// Why: `Windows account secrets`.
+    pub reason: &'static str,
+    /// The hive, and in it the value.
+    pub path: DevicePath,
+    /// Type and data as text, by lines.
+    pub content: String,
 }

@@ -3,24 +3,26 @@
 //! Invariant: the fields are private. A command reaches no device, no guard and no store but through these methods.
 
 use super::{Common, Reply, Spec};
-use crate::device::Device;
+use crate::device::{Device, local};
 use crate::error::{Error, ErrorCode, Result};
-use crate::evidence::{Custody, Held, Sealed, Slice, Store};
-use crate::guard::{Admission, Guard, Intent};
+use crate::evidence::{Custody, Held, MAX_LENGTH, Sealed, Slice, Store};
+use crate::guard::{Admission, DISCLOSURE, Guard, Intent, Shelved};
+use crate::library::Library;
 use crate::model::{
     Arrival, ArrivalQuery, Ask, CommandId, DeviceId, DevicePath, DeviceRef, DeviceRow, Disclosure, EnterQuery,
-    FileQuery, Job, SessionId, Sha256, Step, Wish,
+    FileFacts, FileQuery, ItemName, Job, LibraryItem, SessionId, Sha256, Step, Wish,
 };
 use crate::principal::{Principal, Role, Transport};
 use crate::session::{ConnectionId, Session, SessionManager};
 use crate::shape::Wanted;
 use std::sync::{Arc, OnceLock};
 
-/// What lives as long as the process: the guard, the sessions, the evidence.
+/// What lives as long as the process: the guard, the sessions, the stores.
 pub struct Core {
     pub guard: Arc<Guard>,
     pub sessions: SessionManager,
     pub evidence: Arc<Store>,
+    pub library: Arc<Library>,
 }
 
 impl Core {
@@ -138,6 +140,49 @@ impl<'a> Context<'a> {
         Ok(Reply::Pending(Box::new(view)))
     }
 
+    /// Proposes what is done with a file of the library: looked up, hashed and judged before the device resolves it.
+    pub async fn propose_item<T>(&self, file: &str, wish: impl Fn(LibraryItem) -> Wish) -> Result<Reply<T>> {
+        let shelved = self.shelved(file).await?;
+        let device = self.device()?;
+        device.supports(&wish(shelved.item.clone()))?;
+        let intent = self.intent(&device.describe());
+        if let Some(pending) = self.admit(&intent).await? {
+            return Ok(pending);
+        }
+        let (library, job) = (self.core.library.clone(), self.job.clone());
+        let item = blocking(move || library.inspect(&shelved.item, shelved.signature.as_deref(), &job)).await??;
+        let wish = wish(item.clone());
+        self.core.guard(move |g| g.may_use(&item)).await??;
+        let steps = device.resolve(&wish, self.job).await?;
+        self.job.check()?;
+        let view = self.core.guard(move |g| g.submit(intent, steps)).await??;
+        Ok(Reply::Pending(Box::new(view)))
+    }
+
+    /// Proposes to take a file out of the library. It lies on this host, whatever device is connected.
+    pub async fn propose_delete<T>(&self, file: &str) -> Result<Reply<T>> {
+        let item = self.shelved(file).await?.item;
+        let host = self.core.sessions.describe(&DeviceId::new(local::ID));
+        let host = host.ok_or_else(|| Error::new(ErrorCode::NoDevice, "this host is no device here"))?;
+        let intent = self.intent(&host);
+        if let Some(pending) = self.admit(&intent).await? {
+            return Ok(pending);
+        }
+        let steps = vec![Step::DeleteScript { item }];
+        let view = self.core.guard(move |g| g.submit(intent, steps)).await??;
+        Ok(Reply::Pending(Box::new(view)))
+    }
+
+    async fn shelved(&self, file: &str) -> Result<Shelved> {
+        let name = ItemName::parse(file)?;
+        self.core.guard(move |g| g.shelved(&name)).await?
+    }
+
+    /// Every file of the library.
+    pub async fn library(&self) -> Result<Vec<Shelved>> {
+        self.core.guard(|g| g.library()).await?
+    }
+
     async fn admit<T>(&self, intent: &Intent) -> Result<Option<Reply<T>>> {
         let intent = intent.clone();
         Ok(match self.core.guard(move |g| g.admit(&intent)).await?? {
@@ -222,15 +267,48 @@ impl<'a> Context<'a> {
     pub async fn seal(&self, path: DevicePath) -> Result<Sealed> {
         let session = self.session()?;
         let fetched = session.device.fetch(FileQuery { path }, self.job).await?;
-        let custody = Custody {
+        self.core.evidence.seal(fetched.facts, fetched.bytes, self.custody(session), self.job).await
+    }
+
+    /// Seals what a device answered and must not be shown unasked, and asks a person to show it.
+    pub async fn disclose(&self, path: DevicePath, secret: &str, content: String) -> Result<Reply<Slice>> {
+        let session = self.session()?;
+        let facts = FileFacts {
+            path: path.clone(),
+            size_bytes: content.len() as u64,
+            modified: None,
+            identity: None,
+            secret: Some(secret.to_owned()),
+        };
+        let custody = self.custody(session);
+        let sealed = self.core.evidence.seal(facts, content.as_bytes(), custody, self.job).await?;
+        let slice = Disclosure {
+            sha256: sealed.sha256.clone(),
+            path,
+            secret: secret.to_owned(),
+            entry: None,
+            offset: 0,
+            length: sealed.size_bytes.clamp(1, MAX_LENGTH),
+            r#as: "text".into(),
+            r#match: None,
+        };
+        let args = format!(r#"{{"sha256":"{}","length":{}}}"#, slice.sha256, slice.length);
+        let held = self.held(Some(sealed.sha256), None).await?;
+        match held.first() {
+            Some(held) => self.shown(held, slice, args).await,
+            None => Err(Error::new(ErrorCode::Internal, "what was sealed is not in the store")),
+        }
+    }
+
+    fn custody(&self, session: &Session) -> Custody {
+        Custody {
             device: session.device.id().clone(),
             device_name: session.device.describe().name,
             session: session.id.clone(),
             command_id: self.call.command_id.clone(),
             principal: self.call.principal.clone(),
             comment: session.comment.clone(),
-        };
-        self.core.evidence.seal(fetched.facts, fetched.bytes, custody, self.job).await
+        }
     }
 
     /// What the caller collected; only this hash, only this name where they are given.
@@ -241,6 +319,11 @@ impl<'a> Context<'a> {
 
     /// A slice of sealed content; a person is asked first where it is on the secret list.
     pub async fn slice(&self, of: &Held, slice: Disclosure) -> Result<Reply<Slice>> {
+        self.shown(of, slice, super::canonical(&self.call.args)).await
+    }
+
+    /// As [`Context::slice`]; `args` are those that `evidence` would be asked with.
+    async fn shown(&self, of: &Held, slice: Disclosure, args: String) -> Result<Reply<Slice>> {
         let (device, secret) = (of.device.clone(), of.secret.clone());
         if !self.core.guard(move |g| g.must_ask(&device, secret.as_deref())).await? {
             let store = self.core.evidence.clone();
@@ -251,7 +334,7 @@ impl<'a> Context<'a> {
             Error::new(ErrorCode::NoDevice, format!("the file is of {}, which is no device here", of.device))
                 .hint("devices lists what there is")
         })?;
-        let intent = self.intent(&device);
+        let intent = Intent { command: DISCLOSURE, args, ..self.intent(&device) };
         if let Some(pending) = self.admit(&intent).await? {
             return Ok(pending);
         }

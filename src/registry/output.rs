@@ -2,7 +2,7 @@
 
 use super::schema;
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{Listing, Row};
+use crate::model::{Listing, NoExtra, Remediated, Row};
 use crate::shape::Rows;
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
@@ -66,16 +66,21 @@ impl<R: Row + JsonSchema, X: Serialize + JsonSchema + Send> Output for Listing<R
 
 /// A listing, or one object where one was named.
 #[derive(Debug)]
-pub enum ListingOr<R, T> {
-    Listing(Listing<R>),
+pub enum ListingOr<R, T, X = NoExtra> {
+    Listing(Listing<R, X>),
     Object(T),
 }
 
-impl<R: Row + JsonSchema, T: Serialize + JsonSchema + Send> Output for ListingOr<R, T> {
+impl<R, T, X> Output for ListingOr<R, T, X>
+where
+    R: Row + JsonSchema,
+    T: Serialize + JsonSchema + Send,
+    X: Serialize + JsonSchema + Send,
+{
     const FIELDS: Option<&'static [&'static str]> = Some(super::spec::fields::<R>());
 
     fn schema() -> Schema {
-        schema::listing(schema::of::<R>(), schema::of::<T>())
+        schema::listing(schema::of::<R>(), schema::both(schema::of::<T>(), schema::of::<X>()))
     }
 
     fn into_body(self) -> Result<Body> {
@@ -83,6 +88,22 @@ impl<R: Row + JsonSchema, T: Serialize + JsonSchema + Send> Output for ListingOr
             ListingOr::Listing(listing) => listing.into_body(),
             ListingOr::Object(object) => Object(object).into_body(),
         }
+    }
+}
+
+/// A listing; what came of a change that a person approved has the rows of outcomes instead.
+#[derive(Debug)]
+pub struct ListingOrOutcome<R>(pub Vec<R>);
+
+impl<R: Row + JsonSchema> Output for ListingOrOutcome<R> {
+    const FIELDS: Option<&'static [&'static str]> = Some(super::spec::fields::<R>());
+
+    fn schema() -> Schema {
+        schema::listing(schema::both(schema::of::<Remediated>(), schema::of::<R>()), schema::of::<NoExtra>())
+    }
+
+    fn into_body(self) -> Result<Body> {
+        Listing::from(self.0).into_body()
     }
 }
 

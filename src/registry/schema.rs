@@ -77,6 +77,15 @@ pub(super) fn listing(row: Schema, extra: Schema) -> Schema {
     schema
 }
 
+/// The properties of two objects in one.
+pub(super) fn both(mut one: Schema, other: Schema) -> Schema {
+    let more = other.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
+    if let Some(Value::Object(properties)) = one.get_mut("properties") {
+        properties.extend(more);
+    }
+    one
+}
+
 /// The tool's description: the doc comment of its arguments' type.
 pub fn description(tool: &dyn Tool) -> String {
     let schema = tool.args_schema();

@@ -37,6 +37,15 @@ pub fn data(inside: &str) -> Option<PathBuf> {
     Some(path)
 }
 
+/// The content of one of them that is packed with xz.
+#[must_use]
+pub fn unpacked(inside: &str) -> Option<Vec<u8>> {
+    let packed = std::fs::File::open(data(inside)?).expect("a readable file");
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut lzma_rust2::XzReader::new(packed, true), &mut bytes).expect("an xz file");
+    Some(bytes)
+}
+
 /// What `tests/corpora.sh` fetched into `$LIVE_RESPONSE_TEST_CORPORA`.
 #[must_use]
 pub fn corpus(inside: &str) -> Option<PathBuf> {

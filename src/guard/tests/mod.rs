@@ -4,6 +4,7 @@ mod asking;
 mod binding;
 mod crash;
 mod display;
+mod library;
 mod people;
 mod processes;
 
@@ -34,6 +35,8 @@ fn config(home: &Path, policy: Option<PathBuf>) -> Config {
         limits: Limits::default(),
         images: Vec::new(),
         clamd: None,
+        working_folder: Some(home.join("put")),
+        library_keys: Vec::new(),
     }
 }
 

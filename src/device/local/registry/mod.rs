@@ -7,6 +7,7 @@
 mod base;
 mod cell;
 mod damage;
+mod exhaust;
 mod hive;
 mod key;
 mod log;
@@ -22,6 +23,7 @@ pub mod build;
 mod tests;
 
 pub use damage::Damage;
+pub use exhaust::exhaust;
 pub use hive::{Hive, LogFile, Opened};
 pub use key::Key;
 pub use name::{Name, same};

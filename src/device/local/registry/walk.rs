@@ -8,6 +8,10 @@ use std::collections::HashSet;
 
 /// As Windows has it.
 const DEPTH: usize = 512;
+/// Entries of lists that are followed in all: a hive of 2 GiB has room for as many keys, a hostile one repeats its lists.
+const ENTRIES: usize = 20_000_000;
+/// Keys that are remembered, so that none is met twice.
+const KEYS: usize = 4_000_000;
 
 impl Hive {
     /// Shows every key below `top`, itself first, to `look`, with its path below `top`. A key that was met before (a
@@ -17,6 +21,7 @@ impl Hive {
         let mut path: Vec<String> = Vec::new();
         look(&path, top)?;
         let mut levels = vec![self.subkey_offsets(top, job)?.into_iter()];
+        let mut entries = 0;
         while let Some(level) = levels.last_mut() {
             job.check()?;
             let Some(offset) = level.next() else {
@@ -24,6 +29,11 @@ impl Hive {
                 path.pop();
                 continue;
             };
+            entries += 1;
+            if entries > ENTRIES || met.len() > KEYS {
+                self.note("walks that were given up: lists repeat without end", offset);
+                return Ok(());
+            }
             if !met.insert(offset) {
                 self.note("keys that are their own descendants or in two places", offset);
                 continue;

@@ -3,15 +3,16 @@
 use super::hives::HiveFile;
 use crate::device::local::registry::{Data, Hive, Key, Value, kind_name};
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{Job, RegistryKey, RegistryRow};
+use crate::model::{DevicePath, Job, RegistryKey, RegistryRow, SecretValue};
 use crate::shape::Untrusted;
+use std::collections::{HashMap, HashSet};
 
 /// Rows of one key are held in memory.
 const ROWS: usize = 100_000;
 /// Of one value's data that is shown; twice as much is left for hex digits. The wire cuts what is longer in a listing.
 const DATA: usize = 64 * 1024;
 /// Of all data of one key.
-const DATA_IN_ALL: usize = 16 * 1024 * 1024;
+const DATA_IN_ALL: usize = 8 * 1024 * 1024;
 
 /// What the root key of a single hive is shown as; keys below it are shown without it.
 pub const ROOT: &str = "\\";
@@ -27,12 +28,35 @@ pub struct Found<'h> {
 }
 
 impl Found<'_> {
-    pub fn facts(&self) -> RegistryKey {
-        RegistryKey { key: Some(Untrusted::new(self.shown.clone())), modified: self.key.modified }
+    /// The key with all its values and sub-keys, or only the value of that name. `E_NOT_FOUND` where there is no such
+    /// value. Data of a secret hive stands in no row; of the one value that was named it is given apart.
+    pub fn answer(&self, value: Option<&str>, job: &Job) -> Result<(RegistryKey, Vec<RegistryRow>)> {
+        let mut facts =
+            RegistryKey { key: Some(Untrusted::new(self.shown.clone())), modified: self.key.modified, secret: None };
+        let mut rows = self.rows(value, job)?;
+        if let Some(reason) = self.file.secret {
+            facts.secret = value.and_then(|name| self.apart(name, reason, &rows));
+            let held_back = rows.iter_mut().filter_map(|row| row.data.take()).count();
+            if held_back > 0 && value.is_none() {
+                job.warn(format!("data left out ({reason}): name a value, and a person is asked to show its data"));
+            }
+        }
+        Ok((facts, rows))
     }
 
-    /// All values and sub-keys, or only the value of that name. `E_NOT_FOUND` where there is no such value.
-    pub fn rows(&self, value: Option<&str>, job: &Job) -> Result<Vec<RegistryRow>> {
+    fn apart(&self, name: &str, reason: &'static str, rows: &[RegistryRow]) -> Option<SecretValue> {
+        let mut content = String::new();
+        for row in rows {
+            let (key, kind) = (row.key.clean(), row.kind.as_deref().unwrap_or_default());
+            let data = row.data.as_ref()?.raw();
+            content.push_str(&format!("{key} {} {kind}\n", crate::shape::clean(name)));
+            data.split('\n').flat_map(lines).for_each(|line| content.push_str(&format!("{line}\n")));
+        }
+        let place = format!("{}:{}\\{name}", self.file.path.to_text(), self.inside.join("\\"));
+        Some(SecretValue { reason, path: DevicePath::new(place.replace('\0', "")), content })
+    }
+
+    fn rows(&self, value: Option<&str>, job: &Job) -> Result<Vec<RegistryRow>> {
         let before = AsItWas::of(self, job)?;
         let mut rows = self.value_rows(value, &before, job)?;
         match value {
@@ -68,18 +92,13 @@ impl Found<'_> {
                 value: Some(Untrusted::new(value.name.to_string())),
                 kind: Some(kind_name(value.kind).into_owned()),
                 from_log: before.lacks_value(&value, &data),
-                data: self.file.secret.is_none().then(|| Untrusted::new(data.text(value.kind))),
+                data: Some(Untrusted::new(data.text(value.kind))),
                 modified: None,
                 subkeys: None,
             });
         }
         if cut > 0 {
             job.warn(format!("of {cut} values the data is not shown whole: getfile collects the hive"));
-        }
-        if let Some(secret) = self.file.secret.filter(|_| !rows.is_empty()) {
-            job.warn(format!(
-                "data of values left out ({secret}): getfile collects the hive, and evidence asks a person before it shows it"
-            ));
         }
         Ok(rows)
     }
@@ -99,7 +118,7 @@ impl Found<'_> {
                 kind: None,
                 data: None,
                 modified: subkey.modified,
-                subkeys: Some(self.hive().subkeys(&subkey, job)?.count() as u64),
+                subkeys: Some(u64::from(subkey.subkeys)),
                 from_log: before.lacks_key(subkey.name.as_str()),
             });
         }
@@ -116,6 +135,12 @@ impl Found<'_> {
     }
 }
 
+/// Lines that are read whole: hex digits go on for thousands.
+fn lines(text: &str) -> Vec<String> {
+    let chars: Vec<char> = text.chars().collect();
+    chars.chunks(64).map(|line| line.iter().collect()).collect()
+}
+
 /// The key as the hive file alone has it, where logs were applied.
 enum AsItWas<'h> {
     NoLogs,
@@ -123,8 +148,8 @@ enum AsItWas<'h> {
     NoKey,
     Key {
         hive: &'h Hive,
-        values: Vec<Value>,
-        subkeys: std::collections::HashSet<String>,
+        values: HashMap<String, Value>,
+        subkeys: HashSet<String>,
     },
 }
 
@@ -134,15 +159,15 @@ impl<'h> AsItWas<'h> {
         let Some(key) = hive.find(hive.root(), found.inside.iter().map(String::as_str), job)? else {
             return Ok(AsItWas::NoKey);
         };
-        let values = hive.values(&key).take(ROWS).collect();
-        let subkeys = hive.subkeys(&key, job)?.take(ROWS).map(|k| k.name.to_string()).collect();
-        Ok(AsItWas::Key { hive, values, subkeys })
+        let values = hive.values(&key).take(ROWS).map(|value| (value.name.to_string(), value)).collect();
+        Ok(AsItWas::Key { hive, values, subkeys: subkeys(hive, &key, job)? })
     }
 
     fn lacks_value(&self, value: &Value, data: &Data) -> Option<bool> {
         let AsItWas::Key { hive, values, .. } = self else { return matches!(self, AsItWas::NoKey).then_some(true) };
-        let same = |old: &Value| old.name == value.name && old.kind == value.kind && old.size == value.size;
-        let there = values.iter().any(|old| same(old) && hive.data(old, data.bytes.len()).bytes == data.bytes);
+        let there = values.get(value.name.as_str()).is_some_and(|old| {
+            old.kind == value.kind && old.size == value.size && hive.data(old, data.bytes.len()).bytes == data.bytes
+        });
         (!there).then_some(true)
     }
 
@@ -160,18 +185,20 @@ impl<'h> AsItWas<'h> {
         if from_log > 0 {
             job.warn(format!("{from_log} rows stand only in a transaction log, not in the hive file: `from_log`"));
         }
-        let AsItWas::Key { values, subkeys, .. } = self else { return Ok(()) };
+        let AsItWas::Key { values, subkeys: before, .. } = self else { return Ok(()) };
         if !whole {
             return Ok(());
         }
-        let now: std::collections::HashSet<String> =
-            found.hive().subkeys(&found.key, job)?.map(|k| k.name.to_string()).collect();
-        let valued = |old: &&Value| !found.hive().values(&found.key).any(|v| v.name == old.name);
-        let gone = subkeys.iter().filter(|name| !now.contains(*name)).count()
-            + values.iter().take(1_000).filter(valued).count();
+        let keys = subkeys(found.hive(), &found.key, job)?;
+        let valued: HashSet<String> = found.hive().values(&found.key).take(ROWS).map(|v| v.name.to_string()).collect();
+        let gone = before.difference(&keys).count() + values.keys().filter(|name| !valued.contains(*name)).count();
         if gone > 0 {
             job.warn(format!("a log removes {gone} keys or values that stand in the hive file"));
         }
         Ok(())
     }
+}
+
+fn subkeys(hive: &Hive, key: &Key, job: &Job) -> Result<HashSet<String>> {
+    Ok(hive.subkeys(key, job)?.take(ROWS).map(|key| key.name.to_string()).collect())
 }

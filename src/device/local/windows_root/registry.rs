@@ -47,10 +47,9 @@ fn in_file(view: &View, path: &DevicePath, query: &RegistryQuery, job: &Job) -> 
         _ => 0,
     };
     inside.drain(..led_there.min(inside.len()));
-    let found = find(&file, "", inside, job);
+    let answer = find(&file, "", inside, job).and_then(|found| found.answer(query.value.as_deref(), job));
     file.warn(job);
-    let found = found?;
-    Ok((found.facts(), found.rows(query.value.as_deref(), job)?))
+    answer
 }
 
 fn in_root(root: &WindowsRoot<'_>, query: &RegistryQuery, job: &Job) -> Result<Answer> {
@@ -78,8 +77,7 @@ fn merged(root: &WindowsRoot<'_>, places: Vec<Place>, value: Option<&str>, job: 
     let mut missing = None;
     for place in places {
         let file = HiveFile::open(root.view, &place.hive, job)?;
-        let found =
-            find(&file, &place.shown, place.inside, job).and_then(|found| Ok((found.facts(), found.rows(value, job)?)));
+        let found = find(&file, &place.shown, place.inside, job).and_then(|found| found.answer(value, job));
         file.warn(job);
         match (found, &mut answer) {
             (Ok((_, rows)), Some((_, all))) => all.extend(rows),
@@ -233,7 +231,7 @@ fn tops(root: &WindowsRoot<'_>, top: &str, hives: Vec<(String, DevicePath)>, job
             Err(e) => job.warn(format!("{key} is left out: {}", e.message)),
         }
     }
-    Ok((RegistryKey { key: Some(Untrusted::new(top)), modified: None }, rows))
+    Ok((RegistryKey { key: Some(Untrusted::new(top)), ..RegistryKey::default() }, rows))
 }
 
 /// The key under names from the hive's root; `E_NOT_FOUND` names what is near.

@@ -205,6 +205,14 @@ fn data_of_account_secrets_is_left_out() {
         let (_, rows) = read(&volume.view(), &query, &job).unwrap();
         assert_eq!((rows[0].value.as_ref().unwrap().raw(), &rows[0].data), ("V", &None));
         assert!(job.take_warnings().join("").contains("Windows account secrets"));
+
+        let query = RegistryQuery { value: Some("v".into()), ..query };
+        let (facts, rows) = read(&volume.view(), &query, &job).unwrap();
+        assert_eq!(rows[0].data, None);
+        assert!(!serde_json::to_string(&facts).unwrap().contains("CANARY"));
+        let apart = facts.secret.unwrap();
+        assert!(apart.content.contains(&crate::model::hex(&text16("CANARY-hash"))), "{}", apart.content);
+        assert!(apart.path.to_text().ends_with(r":SAM\Domains\Account\Users\000001F4\v"), "{}", apart.path);
     }
 }
 

@@ -14,6 +14,7 @@ use rustix::fs::RawDir;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::mem::MaybeUninit;
+use std::sync::OnceLock;
 
 /// Paths that are held at most: ten times a full desktop's.
 const PATHS: usize = 4_000_000;
@@ -90,6 +91,9 @@ impl Verdict<'_> {
     }
 }
 
+/// Paths by their last part.
+type ByName = HashMap<Vec<u8>, Vec<Box<[u8]>>>;
+
 /// All packages' files.
 #[derive(Debug, Default)]
 pub struct Index {
@@ -99,10 +103,12 @@ pub struct Index {
     summed: HashSet<String>,
     /// Modes that the administrator gave to packages' files, `man 1 dpkg-statoverride`.
     overrides: HashMap<Vec<u8>, u32>,
-    /// Link and target of all alternatives, `man 1 update-alternatives`.
-    alternatives: HashSet<(Vec<u8>, Vec<u8>)>,
+    /// Where the names below `/etc/alternatives` may lead, `man 1 update-alternatives`.
+    alternatives: HashMap<Vec<u8>, HashSet<Vec<u8>>>,
     /// Top directories that are links into `/usr`.
     merged: Vec<Vec<u8>>,
+    /// Files that a package's script may copy, by their name.
+    originals: OnceLock<ByName>,
 }
 
 impl Index {
@@ -129,11 +135,6 @@ impl Index {
         self.summed.contains(name)
     }
 
-    /// Names of all installed packages.
-    pub fn packages(&self) -> impl Iterator<Item = &str> {
-        self.packages.iter().map(String::as_str)
-    }
-
     pub fn verdict(&self, real_path: &DevicePath, digests: Option<&Digests>) -> Verdict<'_> {
         let Some((package, listed)) = self.owner(real_path.as_bytes()) else { return Verdict::Unowned };
         match (listed.sum, digests) {
@@ -146,33 +147,33 @@ impl Index {
     /// A package's file that has these bytes and the same name (or `dot.name`, as `base-files` keeps it): what a
     /// configuration that a package's script made is a copy of.
     pub fn original(&self, name: &[u8], digests: &Digests) -> Option<&[u8]> {
+        let originals = self.originals.get_or_init(|| {
+            let mut originals = ByName::new();
+            for path in self.files.keys().filter(|path| is_configuration(path)) {
+                originals.entry(base(path).to_vec()).or_default().push(path.clone());
+            }
+            originals
+        });
         let dotted = [b"dot", name].concat();
-        self.files
-            .iter()
-            .find(|(path, listed)| {
-                let base = path.rsplit(|b| *b == b'/').next().unwrap_or_default();
-                (base == name || base == dotted) && listed.sum.is_some_and(|sum| sum.fits(digests))
-            })
-            .map(|(path, _)| &**path)
+        let named = [name, &dotted].into_iter().filter_map(|name| originals.get(name)).flatten();
+        let mut same = named
+            .filter(|path| self.files.get(*path).is_some_and(|listed| listed.sum.is_some_and(|sum| sum.fits(digests))));
+        same.next().map(|path| &**path)
     }
 
     pub fn statoverride(&self, real_path: &[u8]) -> Option<u32> {
         self.overrides.get(&*self.real(real_path)).copied()
     }
 
-    /// Whether the link is an alternative's, and leads where one of its packages has it lead.
-    pub fn is_alternative(&self, link: &[u8], target: &[u8]) -> bool {
-        self.alternatives.contains(&(self.real(link), self.real(target)))
-            || self.alternatives.contains(&(self.real(link), target.to_vec()))
+    /// Whether a name below `/etc/alternatives` leads where one of the installed choices has it lead; `None` where it
+    /// is no alternative's.
+    pub fn is_choice(&self, switch: &[u8], target: &[u8]) -> Option<bool> {
+        let choices = self.alternatives.get(switch)?;
+        Some(choices.contains(target) || choices.contains(&self.real(target)))
     }
 
-    /// The path as it is where `/bin`, `/lib`, … are links into `/usr`.
     fn real(&self, path: &[u8]) -> Vec<u8> {
-        let top = path.split(|b| *b == b'/').nth(1).unwrap_or_default();
-        match self.merged.iter().any(|m| m == top) {
-            true => [b"/usr", path].concat(),
-            false => path.to_vec(),
-        }
+        real(&self.merged, path)
     }
 
     fn package(&mut self, name: &[u8]) -> u32 {
@@ -244,7 +245,9 @@ impl Index {
 
     fn add_conffile(&mut self, entry: &[u8]) {
         let entry = match entry.iter().rposition(|b| *b == b' ') {
-            Some(at) if matches!(entry.get(at + 1..), Some(b"obsolete" | b"remove-on-upgrade")) => &entry[..at],
+            Some(at) if matches!(entry.get(at + 1..), Some(b"obsolete" | b"remove-on-upgrade")) => {
+                entry.get(..at).unwrap_or_default()
+            }
             _ => entry,
         };
         let Some(at) = entry.iter().rposition(|b| *b == b' ') else { return };
@@ -315,21 +318,44 @@ impl Index {
                 continue;
             }
             let mut lines = text.split(|b| *b == b'\n').skip(1);
-            let mut links = vec![(name, lines.next().unwrap_or_default().to_vec())];
-            while let (Some(slave), Some(link)) = (lines.next().filter(|l| !l.is_empty()), lines.next()) {
-                links.push((slave.to_vec(), link.to_vec()));
+            let mut switches = vec![name];
+            lines.next();
+            while let Some(slave) = lines.next().filter(|l| !l.is_empty()) {
+                switches.push(slave.to_vec());
+                lines.next();
             }
             while let Some(choice) = lines.next().filter(|l| !l.is_empty()) {
-                let targets = std::iter::once(choice).chain(lines.by_ref().skip(1).take(links.len() - 1));
-                for ((name, link), target) in links.iter().zip(targets.filter(|t| !t.is_empty())) {
-                    let switch = [b"/etc/alternatives/", name.as_slice()].concat();
-                    self.alternatives.insert((self.real(link), switch.clone()));
-                    self.alternatives.insert((switch, target.to_vec()));
+                let targets = std::iter::once(choice).chain(lines.by_ref().skip(1).take(switches.len() - 1));
+                for (name, target) in switches.iter().zip(targets).filter(|(_, target)| !target.is_empty()) {
+                    let choices =
+                        self.alternatives.entry([b"/etc/alternatives/", name.as_slice()].concat()).or_default();
+                    choices.insert(target.to_vec());
+                    choices.insert(real(&self.merged, target));
                 }
             }
         }
         Ok(())
     }
+}
+
+/// The path as it is where `/bin`, `/lib`, … are links into `/usr`.
+fn real(merged: &[Vec<u8>], path: &[u8]) -> Vec<u8> {
+    let top = path.split(|b| *b == b'/').nth(1).unwrap_or_default();
+    match merged.iter().any(|m| m == top) {
+        true => [b"/usr", path].concat(),
+        false => path.to_vec(),
+    }
+}
+
+fn base(path: &[u8]) -> &[u8] {
+    path.rsplit(|b| *b == b'/').next().unwrap_or_default()
+}
+
+/// What scripts of packages make files of `/etc` and of homes from.
+fn is_configuration(path: &[u8]) -> bool {
+    let shared = path.strip_prefix(b"/usr/share/").and_then(|rest| rest.split(|b| *b == b'/').next());
+    path.starts_with(b"/etc/")
+        || shared.is_some_and(|top| !matches!(top, b"doc" | b"man" | b"locale" | b"icons" | b"fonts" | b"help"))
 }
 
 /// One package's list and sums, as they are on disk.
@@ -421,4 +447,80 @@ fn merged(view: &View) -> Vec<Vec<u8>> {
         opened.is_ok_and(|o| o.real_path.as_bytes() == [b"/usr/", *top].concat())
     };
     tops.into_iter().filter(is_merged).map(<[u8]>::to_vec).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::hash::of_bytes;
+    use super::super::super::view::tests::{TempTree, image, text};
+    use super::*;
+
+    fn write(tree: &TempTree, path: &str, content: &str) {
+        let path = tree.path("img").join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+
+    /// Package `a` has `x`, `b` has `y`, both list `/bin/both`.
+    fn root() -> TempTree {
+        let tree = TempTree::new();
+        let sum = |bytes: &str| of_bytes(bytes.as_bytes()).md5;
+        write(&tree, "var/lib/dpkg/info/a.list", "/bin/x\n/bin/both\nrelative\n\n");
+        write(&tree, "var/lib/dpkg/info/a.md5sums", &format!("{}  bin/x\n{}  bin/both\n", sum("x"), sum("a")));
+        write(&tree, "var/lib/dpkg/info/b:amd64.list", "/usr/bin/y\n/bin/both\n/etc/y.conf\n");
+        let sums = format!("{}  usr/bin/y\nshort  x\n{}  bin/x\n{}  bin/both\n", sum("y"), sum("taken"), sum("b"));
+        write(&tree, "var/lib/dpkg/info/b:amd64.md5sums", &sums);
+        let conffiles =
+            format!("Conffiles:\n /etc/y.conf {} obsolete\n odd\nVersion: 1\n /bin/x {}\n", sum("c"), sum("z"));
+        write(&tree, "var/lib/dpkg/status", &conffiles);
+        tree
+    }
+
+    fn index(tree: &TempTree) -> Index {
+        Index::read(&image(tree, "img"), &Job::default()).unwrap()
+    }
+
+    fn packaged(index: &Index, path: &str, bytes: &str) -> Option<bool> {
+        index.verdict(&text(path), Some(&of_bytes(bytes.as_bytes()))).packaged()
+    }
+
+    #[test]
+    fn a_sum_counts_only_of_the_package_that_lists_the_file() {
+        let index = index(&root());
+        assert_eq!(packaged(&index, "/bin/x", "x"), Some(true));
+        assert_eq!(packaged(&index, "/bin/x", "taken"), Some(false));
+        assert_eq!(packaged(&index, "/bin/x", "z"), Some(false));
+        assert_eq!(packaged(&index, "/etc/y.conf", "c"), Some(true));
+        assert_eq!(packaged(&index, "/relative", ""), Some(false));
+        assert_eq!(index.verdict(&text("/bin/x"), None), Verdict::Unknown("a"));
+    }
+
+    #[test]
+    fn a_diverted_file_has_the_sum_of_the_package_that_is_there() {
+        let tree = root();
+        write(&tree, "var/lib/dpkg/diversions", "/bin/both\n/bin/both.distrib\nb\n/cut\n");
+        let index = index(&tree);
+        assert_eq!((packaged(&index, "/bin/both", "b"), packaged(&index, "/bin/both", "a")), (Some(true), Some(false)));
+        assert_eq!(packaged(&index, "/bin/both.distrib", "a"), Some(true));
+    }
+
+    #[test]
+    fn on_a_merged_usr_both_names_are_one() {
+        let tree = root();
+        std::fs::create_dir_all(tree.path("img/usr/bin")).unwrap();
+        assert_eq!(packaged(&index(&tree), "/usr/bin/x", "x"), Some(false));
+        std::os::unix::fs::symlink("usr/bin", tree.path("img/bin")).unwrap();
+        let index = index(&tree);
+        assert_eq!((packaged(&index, "/usr/bin/x", "x"), packaged(&index, "/bin/y", "y")), (Some(true), Some(true)));
+    }
+
+    #[test]
+    fn what_ucf_keeps_is_its_package_s() {
+        let tree = root();
+        write(&tree, "var/lib/ucf/registry", "c \t /etc/kept\nd /etc/unsummed\nx\n");
+        write(&tree, "var/lib/ucf/hashfile", &format!("{}  /etc/kept\n", of_bytes(b"k").md5));
+        let index = index(&tree);
+        assert_eq!(index.verdict(&text("/etc/kept"), Some(&of_bytes(b"k"))), Verdict::Unmodified("c"));
+        assert_eq!(index.verdict(&text("/etc/unsummed"), None), Verdict::Unowned);
+    }
 }

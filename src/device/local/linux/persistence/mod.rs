@@ -29,7 +29,7 @@ mod web;
 use super::view::View;
 use super::workers::on_threads;
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{Job, Persistence, PersistenceQuery, Unit};
+use crate::model::{Job, Persistence, PersistenceQuery};
 use crate::nearest::nearest;
 use scan::{Found, Scan};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -104,7 +104,6 @@ pub fn list(view: &View, query: &PersistenceQuery, job: &Job) -> Result<Vec<Pers
         None => TECHNIQUES.iter().collect(),
     };
     let scan = Scan::new(view, job)?;
-    job.expect(Unit::Steps, wanted.len() as u64);
     let next = AtomicUsize::new(0);
     let mut parts = on_threads(THREADS.min(wanted.len()), || {
         let mut made = Vec::new();
@@ -113,7 +112,6 @@ pub fn list(view: &View, query: &PersistenceQuery, job: &Job) -> Result<Vec<Pers
             let mut found = Found::new(technique.name, technique.attack_id);
             (technique.find)(&scan, &mut found)?;
             made.push((at, found.into_rows()));
-            job.advance(1);
         }
         Ok(made)
     })?;

@@ -3,6 +3,8 @@
 //! Invariant: dpkg's data has no modes and no capabilities, so an unmodified program of a package counts as packaged
 //! only where it is one of those that distributions give such rights, or where the administrator's override says so.
 
+use super::super::dir::link_target;
+use super::super::view::How;
 use super::super::workers::for_chunks;
 use super::scan::{Entry, Found, Item, Scan};
 use super::sweep::Kind;
@@ -276,6 +278,20 @@ pub fn replaced(scan: &Scan<'_>, found: &mut Found) -> Result<()> {
     })?;
     odd.sort_by(|(a, _), (b, _)| a.cmp(b));
     odd.into_iter().for_each(|(_, entry)| found.push(entry));
+    alternatives(scan, found)
+}
+
+/// Names of alternatives that lead where no installed choice has them lead.
+fn alternatives(scan: &Scan<'_>, found: &mut Found) -> Result<()> {
+    for (path, _) in scan.dir("/etc/alternatives") {
+        scan.job.check()?;
+        let Ok(link) = scan.view.open(&path, How::Link) else { continue };
+        let Some(target) = link_target(&link.file, c"") else { continue };
+        if scan.packages.is_choice(path.as_bytes(), target.as_bytes()) == Some(false) {
+            let entry = Entry::at(path).root().command(target.as_bytes()).modified(Some(link.facts.modified));
+            found.push(entry.note("an alternative that leads to none of its choices"));
+        }
+    }
     Ok(())
 }
 

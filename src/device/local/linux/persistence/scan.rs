@@ -163,8 +163,8 @@ impl<'a> Scan<'a> {
         Some(text)
     }
 
-    /// The entries of a directory in the order of their names; none where there is none. A link counts as what it
-    /// leads to.
+    /// The entries of a directory in the order of their names; none where there is none. A link to a file counts as
+    /// that file.
     pub fn dir(&self, path: impl AsRef<[u8]>) -> Vec<(DevicePath, FileType)> {
         let path = DevicePath::new(path.as_ref());
         let opened = match self.view.open(&path, How::Directory) {
@@ -190,8 +190,11 @@ impl<'a> Scan<'a> {
         }
         for (path, kind) in &mut found {
             if !matches!(kind, FileType::Directory | FileType::RegularFile) {
+                let linked = *kind == FileType::Symlink;
                 let led = self.view.open(path, How::Handle);
-                *kind = led.map_or(FileType::Unknown, |o| FileType::from_raw_mode(o.facts.mode));
+                let led = led.map_or(FileType::Unknown, |o| FileType::from_raw_mode(o.facts.mode));
+                // A tree is not left through a link.
+                *kind = if linked && led == FileType::Directory { FileType::Symlink } else { led };
             }
         }
         found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));

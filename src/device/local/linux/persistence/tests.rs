@@ -372,6 +372,25 @@ fn replaced_programs_are_told_and_links_of_alternatives_are_not() {
 }
 
 #[test]
+fn an_alternative_that_leads_elsewhere_is_told() {
+    let tree = root();
+    with_package(&tree);
+    let choices =
+        b"auto\n/usr/bin/pager\npager.1\n/usr/share/man/pager.1\n\n/bin/su\n50\n/m/su.1\n/usr/bin/tool\n40\n\n\n";
+    write(&tree, "var/lib/dpkg/alternatives/pager", choices);
+    std::fs::create_dir_all(tree.path("img/etc/alternatives")).unwrap();
+    let link = |target: &str, name: &str| symlink(target, tree.path("img/etc/alternatives").join(name)).unwrap();
+    link("/bin/su", "pager");
+    link("/m/su.1", "pager.1");
+    link("/tmp/x", "unknown");
+    assert_eq!(scan(&image(&tree, "img"), Some("replaced")), []);
+    std::fs::remove_file(tree.path("img/etc/alternatives/pager")).unwrap();
+    link("/tmp/x", "pager");
+    let rows = scan(&image(&tree, "img"), Some("replaced"));
+    assert_eq!(places(&rows), [("replaced-programs".to_owned(), "/etc/alternatives/pager".to_owned())].into());
+}
+
+#[test]
 fn a_preload_library_of_a_package_is_packaged() {
     let tree = root();
     with_package(&tree);
@@ -469,10 +488,14 @@ fn hostile_roots_are_read_through() {
         std::fs::File::create(path(name)).unwrap().set_len(1 << 30).unwrap();
     }
     symlink("/etc", path("var/lib/docker")).unwrap();
+    // A link out of a web root does not bring in what it leads to.
+    write(&tree, "opt/far/x.php", b"<?php system($_GET['x']);");
+    symlink("/opt", path("var/www/opt")).unwrap();
     write(&tree, "etc/group", &vec![b'x'; 2 << 20]);
     write(&tree, "etc/shadow", b":::::\n\xff:\xff:\xff\n");
     write(&tree, "etc/sudoers", "\\\n".repeat(100_000).as_bytes());
     let rows = all(&tree);
+    assert!(!rows.iter().any(|r| r.technique == "web-shells"), "{rows:?}");
     let sparse = rows.iter().find(|r| r.location == text("/home/ann/.bashrc"));
     assert!(sparse.is_some_and(|r| r.sha256.is_none() && said(r).contains("more than are hashed")), "{sparse:?}");
 }
