@@ -30,6 +30,8 @@ pub struct Config {
     pub limits: Limits,
     /// Directories that `image:` may open; none listed means any, in embedded mode.
     pub images: Vec<PathBuf>,
+    /// The socket of a ClamAV daemon that is at none of the usual places.
+    pub clamd: Option<PathBuf>,
     /// Where `putfile` puts files on this host; `None` for the usual places.
     pub working_folder: Option<PathBuf>,
     /// Minisign public keys whose signatures on library files count.
@@ -97,6 +99,7 @@ struct WrittenLimits {
 #[serde(deny_unknown_fields, default)]
 struct WrittenLocal {
     images: Vec<PathBuf>,
+    clamd: Option<PathBuf>,
     working_folder: Option<PathBuf>,
 }
 
@@ -122,6 +125,7 @@ impl Config {
             allow_shared_account: false,
             limits: Limits::default(),
             images: Vec::new(),
+            clamd: None,
             working_folder: None,
             library_keys: Vec::new(),
         }
@@ -164,6 +168,7 @@ impl Config {
             library_keys: library_keys(written.library.keys, file.as_deref())?,
             limits: limits(&written.limits, file.as_deref())?,
             images: written.local.images.into_iter().map(|p| beside_file(file.as_deref(), p)).collect(),
+            clamd: written.local.clamd.map(|p| beside_file(file.as_deref(), p)),
             allow_shared_account: written.guard.allow_shared_account,
             home: absolute(home),
             policy: policy.map(absolute),

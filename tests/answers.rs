@@ -133,6 +133,10 @@ fn completed_projected_and_empty() {
         ("scheduledtasks", json!({})),
         ("scheduledtasks", json!({ "name": "no-such-task" })),
         ("startupfolders", json!({})),
+        ("analyze", json!({ "type": "file", "id": "plain.txt" })),
+        ("analyze", json!({ "type": "process", "id": std::process::id().to_string() })),
+        ("scan", json!({ "type": "path", "path": folder })),
+        ("scan", json!({ "path": file, "fields": ["path", "verdict"] })),
         ("getfile", json!({ "path": file })),
         ("evidence", json!({})),
         ("evidence", json!({ "name": "plain.txt" })),
@@ -174,7 +178,7 @@ fn failed_unsupported_running_and_followed() {
     for tool in live_response::commands::ALL {
         let name = tool.spec().name;
         let (_, example) = tool.spec().examples.last().expect("an example");
-        let unsupported = ["registry", "analyze", "scan"];
+        let unsupported = ["registry"];
         if unsupported.contains(&name) {
             let result = rpc.call(name, serde_json::from_str(example).expect("JSON"));
             check(name, &result, "refused");

@@ -4,6 +4,7 @@
 
 use super::Device;
 use super::image::{self, ImageDevice};
+use super::local::engines::Engines;
 use super::local::pool::Pool;
 use super::local::{self, LocalDevice, OwnThings};
 use crate::config::Config;
@@ -23,6 +24,7 @@ pub struct Devices {
     local: Arc<LocalDevice>,
     own: Arc<OwnThings>,
     home: PathBuf,
+    engines: Arc<Engines>,
     pool: Pool,
     images: Images,
 }
@@ -32,8 +34,10 @@ impl Devices {
         let files = config.file.iter().chain(&config.policy).cloned().collect();
         let own = Arc::new(OwnThings::new(config.home.clone(), files));
         let pool = Pool::default();
-        let local = Arc::new(LocalDevice::new(config, Arc::clone(&own), pool.clone()));
-        Devices { local, own, home: config.home.clone(), pool, images: Images(config.images.as_slice().into()) }
+        let engines = Arc::new(Engines::new(&config.home, config.clamd.clone()));
+        let local = Arc::new(LocalDevice::new(config, Arc::clone(&own), Arc::clone(&engines), pool.clone()));
+        let home = config.home.clone();
+        Devices { local, own, home, engines, pool, images: Images(config.images.as_slice().into()) }
     }
 
     /// The devices that are known without being named.
@@ -71,7 +75,8 @@ impl Devices {
     }
 
     fn image(&self, dir: PathBuf) -> ImageDevice {
-        ImageDevice::new(dir, self.home.clone(), Arc::clone(&self.own), self.pool.clone())
+        let (home, own, engines) = (self.home.clone(), Arc::clone(&self.own), Arc::clone(&self.engines));
+        ImageDevice::new(dir, home, own, engines, self.pool.clone())
     }
 }
 
@@ -119,6 +124,7 @@ mod tests {
             allow_shared_account: false,
             limits: Limits::default(),
             images,
+            clamd: None,
             working_folder: Some(home.join("put")),
             library_keys: Vec::new(),
         })

@@ -1,5 +1,6 @@
 //! `image:<directory>`: a mounted image or any tree of files, read only.
 
+use super::local::engines::Engines;
 use super::local::pool::Pool;
 use super::local::{OwnThings, Tree, fetched, nothing_done, packed, support};
 use super::{Device, Fetched, Fut, Package};
@@ -23,9 +24,16 @@ pub struct ImageDevice {
 
 impl ImageDevice {
     /// Opens nothing. `root` is absolute.
-    pub(super) fn new(root: PathBuf, home: PathBuf, own: Arc<OwnThings>, pool: Pool) -> ImageDevice {
+    pub(super) fn new(
+        root: PathBuf,
+        home: PathBuf,
+        own: Arc<OwnThings>,
+        engines: Arc<Engines>,
+        pool: Pool,
+    ) -> ImageDevice {
         let path = DevicePath::new(root.as_os_str().as_encoded_bytes());
-        ImageDevice { id: DeviceId::new(format!("{PREFIX}{path}")), tree: Arc::new(Tree::new(root, home, own)), pool }
+        let id = DeviceId::new(format!("{PREFIX}{path}"));
+        ImageDevice { id, tree: Arc::new(Tree::new(root, home, own, engines)), pool }
     }
 }
 

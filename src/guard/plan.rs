@@ -49,10 +49,6 @@ pub(super) struct Plan {
     pub(super) exec_window_s: u64,
 }
 
-/// A part of a plan that no step of this build has.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Nothing {}
-
 /// What a plan isolates, in short: the step has it in full.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -71,10 +71,6 @@ pub enum Wish {
         folder: DevicePath,
         profile: Profile,
     },
-    Scan {
-        kind: String,
-        path: Option<DevicePath>,
-    },
     DeleteScript {
         item: LibraryItem,
     },
@@ -106,7 +102,6 @@ impl Wish {
             Wish::Run { .. } => "run",
             Wish::PutFile { .. } => "putfile",
             Wish::Collect { .. } => "collect",
-            Wish::Scan { .. } => "scan",
             Wish::DeleteScript { .. } => "library delete",
             Wish::Disclose(_) => "evidence",
         }

@@ -59,5 +59,6 @@ asks! {
     Persistence(PersistenceQuery) -> Vec<Persistence>,
     Registry(RegistryQuery) -> (RegistryKey, Vec<RegistryRow>),
     Analyze(AnalyzeQuery) -> Box<Analysis>,
+    Scan(ScanQuery) -> (Scanned, Vec<Detection>),
     Remediated(RemediatedQuery) -> Vec<Remediated>,
 }

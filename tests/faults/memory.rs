@@ -99,6 +99,26 @@ fn a_directory_of_many_entries_takes_little() {
     listing_takes_little("dir", json!({ "path": root, "full_path": true }), &home, 200_000);
 }
 
+/// Larger than what an engine looks at as a whole.
+#[test]
+fn judging_a_big_file_takes_little() {
+    let home = Home::new();
+    let file = big(&home, 80);
+    let mut server = Server::connected(&home);
+    let rest = status_kb(server.pid(), "VmRSS");
+    for (tool, arguments) in [("scan", json!({ "path": file })), ("analyze", json!({ "type": "file", "id": file }))] {
+        let id = server.send(tool, arguments);
+        let mut result = server.answer(id);
+        if result["state"] == "running" {
+            result = server.followed(&result);
+        }
+        assert_eq!(result["state"], "completed", "{result}");
+        let grown = grows_by(&server, rest);
+        eprintln!("{tool}: {rest} kB at rest, {grown} kB above it at most");
+        assert!(grown <= MOST_KB, "{tool}: {grown} kB above rest");
+    }
+}
+
 #[test]
 fn a_walk_over_many_entries_takes_little() {
     const FOLDERS: usize = 300;

@@ -1,5 +1,6 @@
 //! Systems without collectors: every question is `E_UNSUPPORTED`.
 
+use super::engines::Engines;
 use super::support;
 use crate::config::Config;
 use crate::error::{Error, ErrorCode, Result};
@@ -24,7 +25,7 @@ impl OwnThings {
 }
 
 impl Host {
-    pub fn new(_: &Config, _: Arc<OwnThings>) -> Host {
+    pub fn new(_: &Config, _: Arc<OwnThings>, _: Arc<Engines>) -> Host {
         Host
     }
 
@@ -64,7 +65,7 @@ impl Host {
 }
 
 impl Tree {
-    pub fn new(_: PathBuf, _: PathBuf, _: Arc<OwnThings>) -> Tree {
+    pub fn new(_: PathBuf, _: PathBuf, _: Arc<OwnThings>, _: Arc<Engines>) -> Tree {
         Tree
     }
 

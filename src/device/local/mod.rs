@@ -4,6 +4,7 @@
 
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
+pub mod engines;
 #[cfg(target_os = "linux")]
 pub mod linux;
 pub mod pool;
@@ -27,6 +28,7 @@ use crate::model::{
     Answer, CollectQuery, DeviceId, DeviceRef, DeviceRow, End, FileFacts, FileQuery, Job, Outcome, PackageFacts, Query,
     Step, Supply, Timestamp, Verified, Wish,
 };
+use engines::Engines;
 use pool::{Chunked, Pool};
 use std::fs::File;
 use std::sync::Arc;
@@ -43,8 +45,8 @@ pub struct LocalDevice {
 
 impl LocalDevice {
     /// Opens nothing.
-    pub(super) fn new(config: &Config, own: Arc<OwnThings>, pool: Pool) -> LocalDevice {
-        LocalDevice { id: DeviceId::new(ID), host: Arc::new(Host::new(config, own)), pool }
+    pub(super) fn new(config: &Config, own: Arc<OwnThings>, engines: Arc<Engines>, pool: Pool) -> LocalDevice {
+        LocalDevice { id: DeviceId::new(ID), host: Arc::new(Host::new(config, own, engines)), pool }
     }
 }
 

@@ -2,7 +2,7 @@
 //! answer.
 
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{EntityKind, Query, Wish};
+use crate::model::{AnalyzeQuery, EntityKind, Query, Wish};
 
 /// Whether this host can do such a thing.
 pub fn on_host(wish: &Wish) -> Result<()> {
@@ -16,7 +16,6 @@ pub fn on_host(wish: &Wish) -> Result<()> {
         Wish::Run { .. } if cfg!(feature = "run") => return system(wish),
         Wish::Isolate { .. } | Wish::Release => return system(wish),
         Wish::Run { .. } => "this build has no code to run scripts; the typed commands look at the host",
-        Wish::Scan { .. } => "there is no scanner yet; `fileinfo` gives hashes to look up",
         Wish::DeleteScript { .. } => "the script library is on no device",
         Wish::Disclose(_) => "content is read from the evidence store with `evidence`",
     };
@@ -55,7 +54,9 @@ pub fn no_query(query: &Query, device: &str) -> Error {
         Query::Startup(_) => ("startupfolders", "this system is not supported yet"),
         Query::Registry(_) => ("registry", "this system is not supported yet"),
         Query::Persistence(_) => ("persistence", "this system is not supported yet"),
-        Query::Analyze(_) => ("analyze", "there is no engine yet; `fileinfo` gives hashes to look up"),
+        Query::Analyze(AnalyzeQuery::Process { .. }) => ("analyze process", "it needs a running system: `local`"),
+        Query::Analyze(_) => ("analyze", "this system is not supported yet"),
+        Query::Scan(_) => ("scan", "this system is not supported yet"),
         Query::Processes(_) => ("processes", "it needs a running system: `local`"),
         Query::Connections(_) => ("connections", "it needs a running system: `local`"),
         Query::Remediated(_) => ("remediate list", "nothing is changed on an image"),

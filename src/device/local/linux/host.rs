@@ -11,15 +11,18 @@ use super::view::{Names, View};
 use super::watch::Watch;
 use super::work_folder::WorkFolder;
 use super::{
-    arrival, connections, dir, drivers, enter, fetch, fileinfo, find, hash, persistence, processes, resolve, services,
-    startup, tasks,
+    analyze, arrival, connections, dir, drivers, enter, fetch, fileinfo, find, hash, persistence, processes, resolve,
+    scan, services, startup, tasks,
 };
 use crate::config::Config;
+use crate::device::local::engines::Engines;
 use crate::device::local::support;
 use crate::device::local::windows_root::registry;
 use crate::error::Result;
 use crate::guard::Order;
-use crate::model::{Answer, CollectQuery, FileFacts, FileQuery, Job, Outcome, PackageFacts, Query, Step, Supply, Wish};
+use crate::model::{
+    AnalyzeQuery, Answer, CollectQuery, FileFacts, FileQuery, Job, Outcome, PackageFacts, Query, Step, Supply, Wish,
+};
 use crate::shape::Untrusted;
 use std::fs::File;
 use std::io::Write;
@@ -30,6 +33,7 @@ pub struct Host {
     home: PathBuf,
     own: Arc<OwnThings>,
     users: Users,
+    engines: Arc<Engines>,
     settings: resolve::Settings,
     /// A folder of our own for what is too big for memory.
     spill: PathBuf,
@@ -47,14 +51,14 @@ impl Names for Accounts {
 
 impl Host {
     /// Opens nothing.
-    pub fn new(config: &Config, own: Arc<OwnThings>) -> Host {
+    pub fn new(config: &Config, own: Arc<OwnThings>, engines: Arc<Engines>) -> Host {
         let settings = resolve::Settings {
             quarantine: Quarantine::new(&config.home),
             work_folder: WorkFolder::new(config.working_folder.clone()),
             script_time_s: config.limits.long_command_s,
         };
         let home = config.home.clone();
-        Host { spill: home.join("snapshots"), home, own, users: Users::host(), settings }
+        Host { spill: home.join("snapshots"), home, own, users: Users::host(), engines, settings }
     }
 
     /// The name of the host, and the system's own name with its version.
@@ -75,6 +79,13 @@ impl Host {
             }
             Query::Connections(q) => Answer::Connections(connections::list(&q, &self.users, job)?),
             Query::Remediated(q) => Answer::Remediated(self.settings.quarantine.rows(&q, job)?),
+            Query::Analyze(AnalyzeQuery::Process { pid }) => {
+                Answer::Analyze(Box::new(analyze::process(&self.view()?, &self.engines, pid, &self.users, job)?))
+            }
+            Query::Analyze(AnalyzeQuery::File { path }) => {
+                Answer::Analyze(Box::new(analyze::file(&self.view()?, &self.engines, &path, &self.users, job)?))
+            }
+            Query::Scan(q) => Answer::Scan(scan::scan(&self.view()?, &self.engines, &q, &self.users, job)?),
             Query::Services(_) => Answer::Services(services::list(&self.view()?, SystemdBus::host().as_ref(), job)?),
             Query::Tasks(q) => Answer::Tasks(tasks::list(&self.view()?, SystemdBus::host().as_ref(), &q, job)?),
             Query::Enter(_)
@@ -85,7 +96,6 @@ impl Host {
             | Query::Startup(_)
             | Query::Persistence(_)
             | Query::Registry(_) => files(&self.view()?, &self.users, query, job)?,
-            other => return Err(support::no_query(&other, "local")),
         })
     }
 

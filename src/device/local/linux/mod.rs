@@ -3,6 +3,7 @@
 //! Invariant: nothing here but `effect` changes anything; every file of a device is opened through [`view::View`],
 //! which keeps the guard's own things out.
 
+pub mod analyze;
 pub mod arrival;
 pub mod collect;
 mod connections;
@@ -37,6 +38,7 @@ mod rights;
 mod routes;
 pub mod rpm;
 mod ruleset;
+pub mod scan;
 pub mod secret;
 pub mod services;
 mod sign_ins;

@@ -1,6 +1,5 @@
 //! A mounted image or any tree of files, read only: nothing runs there, and names are those of its own `passwd`.
 
-use super::arrival;
 use super::collect::Collector;
 use super::etc;
 use super::fetch;
@@ -8,9 +7,13 @@ use super::host::files;
 use super::own::OwnThings;
 use super::users::Users;
 use super::view::View;
+use super::{analyze, arrival, scan};
+use crate::device::local::engines::Engines;
 use crate::device::local::windows_root;
 use crate::error::Result;
-use crate::model::{Answer, Arrival, CollectQuery, DevicePath, FileFacts, FileQuery, Job, PackageFacts, Query};
+use crate::model::{
+    AnalyzeQuery, Answer, Arrival, CollectQuery, DevicePath, FileFacts, FileQuery, Job, PackageFacts, Query,
+};
 use crate::shape::Untrusted;
 use std::fs::File;
 use std::io::Write;
@@ -22,12 +25,13 @@ pub struct Tree {
     root: PathBuf,
     own: Arc<OwnThings>,
     users: Users,
+    engines: Arc<Engines>,
 }
 
 impl Tree {
     /// Opens nothing.
-    pub fn new(root: PathBuf, home: PathBuf, own: Arc<OwnThings>) -> Tree {
-        Tree { users: Users::under(root.clone()), home, root, own }
+    pub fn new(root: PathBuf, home: PathBuf, own: Arc<OwnThings>, engines: Arc<Engines>) -> Tree {
+        Tree { users: Users::under(root.clone()), home, root, own, engines }
     }
 
     pub fn read(&self, query: Query, job: &Job) -> Result<Answer> {
@@ -37,6 +41,10 @@ impl Tree {
         }
         match query {
             Query::Arrival(_) => Ok(Answer::Arrival(self.arrival())),
+            Query::Analyze(AnalyzeQuery::File { path }) => {
+                Ok(Answer::Analyze(Box::new(analyze::file(&view, &self.engines, &path, &self.users, job)?)))
+            }
+            Query::Scan(q) => Ok(Answer::Scan(scan::scan(&view, &self.engines, &q, &self.users, job)?)),
             query => files(&view, &self.users, query, job),
         }
     }

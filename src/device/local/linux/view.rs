@@ -133,6 +133,31 @@ impl View {
         }
     }
 
+    /// Opens a regular file by its name in a directory that a walk has come to; no link is followed. `path` is how the
+    /// device names it. Errors as those of [`View::open`].
+    pub(super) fn open_entry(
+        &self,
+        set: &OwnSet,
+        directory: impl AsFd,
+        name: &[u8],
+        path: &DevicePath,
+    ) -> Result<Opened> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let handle = open_at(directory.as_fd(), name, flags, ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH)
+            .map_err(|e| system_error(path, e))?;
+        let facts = Facts::of(&handle).map_err(|e| system_error(path, e))?;
+        if !facts.is_file() {
+            return Err(not_a_file(path, facts.kind()));
+        }
+        self.own.refuse(set, handle.as_fd(), path)?;
+        let (real_path, host_path) = (path.clone(), Vec::new());
+        let opened = Opened { file: handle.into(), facts, real_path, deleted: false, host_path };
+        if is_used_up(&opened) {
+            return Err(used_up(path));
+        }
+        self.reopen(opened, path, OFlags::NONBLOCK | OFlags::NOCTTY)
+    }
+
     /// The directory that holds the path's last component, as an `O_PATH` handle, and that component's name. Links
     /// on the way are followed; the component itself is not looked at.
     pub fn open_parent(&self, path: &DevicePath) -> Result<(OwnedFd, Vec<u8>)> {
