@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// No configuration or policy is larger.
 pub(crate) const MAX_BYTES: u64 = 1 << 20;
@@ -30,6 +30,10 @@ pub struct Config {
     pub limits: Limits,
     /// Directories that `image:` may open; none listed means any, in embedded mode.
     pub images: Vec<PathBuf>,
+    /// Where `putfile` puts files on this host; `None` for the usual places.
+    pub working_folder: Option<PathBuf>,
+    /// Minisign public keys whose signatures on library files count.
+    pub library_keys: Vec<String>,
 }
 
 /// Limits of sessions and commands.
@@ -68,6 +72,7 @@ struct Written {
     guard: WrittenGuard,
     limits: WrittenLimits,
     local: WrittenLocal,
+    library: WrittenLibrary,
 }
 
 #[derive(Default, Deserialize)]
@@ -92,6 +97,13 @@ struct WrittenLimits {
 #[serde(deny_unknown_fields, default)]
 struct WrittenLocal {
     images: Vec<PathBuf>,
+    working_folder: Option<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct WrittenLibrary {
+    keys: Vec<String>,
 }
 
 impl Config {
@@ -134,6 +146,8 @@ impl Config {
             None => beside.filter(|p| p.symlink_metadata().is_ok()),
         };
         Ok(Config {
+            working_folder: working_folder(written.local.working_folder, file.as_deref())?,
+            library_keys: library_keys(written.library.keys, file.as_deref())?,
             limits: limits(&written.limits, file.as_deref())?,
             images: written.local.images.into_iter().map(|p| beside_file(file.as_deref(), p)).collect(),
             allow_shared_account: written.guard.allow_shared_account,
@@ -187,6 +201,30 @@ fn limits(written: &WrittenLimits, file: Option<&Path>) -> Result<Limits> {
         long_command_s: bounded("long_command_s", written.long_command_s, default.long_command_s, 86_400)?,
         answer_within_s: bounded("answer_within_s", written.answer_within_s, default.answer_within_s, 3_600)?,
     })
+}
+
+/// It is made with its parents and written to by root, so no relative path decides where.
+fn working_folder(folder: Option<PathBuf>, file: Option<&Path>) -> Result<Option<PathBuf>> {
+    match folder {
+        Some(folder) if !folder.is_absolute() || folder.components().any(|c| c == Component::ParentDir) => {
+            let file = file.unwrap_or(Path::new("the configuration")).display();
+            let what = format!("{file}: [local] working_folder = {:?} is not an absolute path", folder.display());
+            Err(Error::new(ErrorCode::BadArgs, what).hint("give the whole path, without .."))
+        }
+        folder => Ok(folder),
+    }
+}
+
+/// A key that is none would make its signatures count for nothing, silently.
+fn library_keys(keys: Vec<String>, file: Option<&Path>) -> Result<Vec<String>> {
+    match keys.iter().find(|key| minisign_verify::PublicKey::from_base64(key).is_err()) {
+        None => Ok(keys),
+        Some(bad) => {
+            let file = file.unwrap_or(Path::new("the configuration")).display();
+            let what = format!("{file}: [library] keys: {bad:?} is no minisign public key");
+            Err(Error::new(ErrorCode::BadArgs, what).hint("give the second line of minisign.pub, which begins with RW"))
+        }
+    }
 }
 
 /// The text of a regular file; never waits for a FIFO or a device.
@@ -288,6 +326,19 @@ mod tests {
         let config = Config::load_with(None, &env).unwrap();
         assert_eq!((config.file, config.policy, config.limits), (None, None, Limits::default()));
         assert_eq!(config.home, dir.join(".local/state/live-response"));
+    }
+
+    #[test]
+    fn a_key_of_the_library_is_one() {
+        let dir = Scratch::new();
+        let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+        assert_eq!(load(&dir, &format!("[library]\nkeys = [\"{key}\"]")).unwrap().library_keys, [key]);
+        for bad in ["", "RW", "AAAA", "untrusted comment: x"] {
+            let e = load(&dir, &format!("[library]\nkeys = [\"{bad}\"]")).unwrap_err();
+            assert_eq!(e.code, ErrorCode::BadArgs, "{bad:?}");
+        }
+        assert_eq!(load(&dir, "[local]\nworking_folder = \"x/y\"").unwrap_err().code, ErrorCode::BadArgs);
+        assert_eq!(load(&dir, "[local]\nworking_folder = \"/x/../y\"").unwrap_err().code, ErrorCode::BadArgs);
     }
 
     #[test]

@@ -5,8 +5,11 @@
 
 use crate::dispatcher::Dispatcher;
 use crate::error::{Error, ErrorCode, Result};
+use crate::evidence::Custody;
 use crate::guard::{Approved, Ballot, Execution, RequestView};
-use crate::model::{Disclosure, End, Job, Outcome, Remediated, Sha256, Timestamp, Verified};
+use crate::model::{
+    Disclosure, End, Job, LibraryItem, Outcome, Remediated, RequestId, SessionId, Sha256, Timestamp, Verified,
+};
 use crate::registry::{Core, blocking};
 use crate::shape::Untrusted;
 use std::sync::Arc;
@@ -15,6 +18,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// A device that was told to stop answers within this, or its outcome is unknown.
 const STOP_GRACE: Duration = Duration::from_secs(15);
+/// A script's own time limit comes first; then all that it started is killed, and its output read to the end.
+const SCRIPT_GRACE: Duration = Duration::from_secs(40);
+/// How often a halt or a cancel is looked for while a script runs.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What a vote led to.
 #[derive(Debug)]
@@ -37,6 +44,12 @@ impl Signals {
         Ok(Signals([one(SignalKind::interrupt())?, one(SignalKind::terminate())?, one(SignalKind::hangup())?]))
     }
 
+    /// The next SIGINT.
+    pub async fn interrupted(&mut self) {
+        let [interrupt, _, _] = &mut self.0;
+        interrupt.recv().await;
+    }
+
     /// The next one that arrives.
     pub async fn next(&mut self) {
         let [interrupt, terminate, hangup] = &mut self.0;
@@ -52,24 +65,35 @@ impl Dispatcher {
     /// Casts a vote; the last one that is needed consumes the plan, runs it and records what came of it.
     ///
     /// Refusals are the guard's: `E_FACTOR_INVALID`, `E_TOO_FAST`, `E_EXPIRED`, `E_CONSUMED` and the like. What the
-    /// device makes of the plan is no error here: it is the outcome.
+    /// device makes of the plan is no error here: it is the outcome. SIGINT stops a script that runs; nothing else is
+    /// stopped half way.
     pub async fn decide(&self, ballot: Ballot) -> Result<Decided> {
-        let signals = Signals::take()?;
+        let mut signals = Signals::take()?;
         let core = self.core().clone();
-        let decided = tokio::spawn(async move {
-            let voted = core.guard(move |g| g.vote(ballot)).await??;
-            if !voted.granted {
-                return Ok(Decided::Counted(voted.view));
+        let script = Arc::new(Job::default());
+        let mut decided = tokio::spawn({
+            let script = script.clone();
+            async move {
+                let voted = core.guard(move |g| g.vote(ballot)).await??;
+                if !voted.granted {
+                    return Ok(Decided::Counted(voted.view));
+                }
+                run(&core, voted.view, script).await
             }
-            run(&core, voted.view).await
         });
-        let decided = decided.await.map_err(|e| Error::new(ErrorCode::Internal, "the decision broke off").source(e))?;
+        let ended = loop {
+            tokio::select! {
+                ended = &mut decided => break ended,
+                () = signals.interrupted() => script.cancel(),
+            }
+        };
         drop(signals);
-        decided
+        ended.map_err(|e| Error::new(ErrorCode::Internal, "the decision broke off").source(e))?
     }
 }
 
-async fn run(core: &Arc<Core>, view: RequestView) -> Result<Decided> {
+/// `script`: the job of a plan that runs a script.
+async fn run(core: &Arc<Core>, view: RequestView, script: Arc<Job>) -> Result<Decided> {
     let id = view.id.clone();
     let (approved, execution) = core.guard(move |g| g.consume(&id)).await??;
     let (execution, begun) = core
@@ -78,8 +102,9 @@ async fn run(core: &Arc<Core>, view: RequestView) -> Result<Decided> {
             (execution, begun)
         })
         .await?;
+    let job = if approved.time_limit_s().is_some() { script } else { Arc::default() };
     let outcome = match begun {
-        Ok(()) => perform(core, approved, view.disclosure.as_ref()).await,
+        Ok(()) => perform(core, approved, &view, job).await,
         Err(e) => failed(&e),
     };
     let view = record(core, execution, &outcome).await?;
@@ -105,32 +130,121 @@ async fn record(core: &Arc<Core>, execution: Execution, outcome: &Outcome) -> Re
 }
 
 /// Runs the plan within the command's time; a device that does not come back leaves an unknown outcome.
-async fn perform(core: &Arc<Core>, approved: Approved, disclosure: Option<&Disclosure>) -> Outcome {
-    let job = Arc::new(Job::default());
+async fn perform(core: &Arc<Core>, approved: Approved, view: &RequestView, job: Arc<Job>) -> Outcome {
+    let own_limit = approved.time_limit_s();
     let limit = Duration::from_secs(core.sessions.limits().command_s);
+    let limit = own_limit.map_or(limit, |own| limit.max(Duration::from_secs(own) + SCRIPT_GRACE));
     let mut work = tokio::spawn({
-        let (core, job, slice) = (core.clone(), job.clone(), disclosure.cloned());
+        let (core, job, slice) = (core.clone(), job.clone(), view.disclosure.clone());
         async move {
             match slice {
                 Some(slice) => disclose(&core, approved, slice).await,
-                None => core.sessions.dispatch(approved, &job).await,
+                None if approved.is_of_library() => delete(&core, approved).await,
+                None => core.sessions.dispatch(approved, core.library.clone(), &job).await,
             }
         }
     });
-    let ended = match tokio::time::timeout(limit, &mut work).await {
-        Ok(ended) => Some(ended),
-        Err(_) => {
-            job.time_out();
-            tokio::time::timeout(STOP_GRACE, work).await.ok()
+    let watched = async {
+        tokio::select! {
+            ended = &mut work => Some(ended),
+            () = told_to_stop(core, &view.id), if own_limit.is_some() => None,
+        }
+    };
+    let ended = match tokio::time::timeout(limit, watched).await {
+        Ok(Some(ended)) => Some(ended),
+        stop => {
+            match stop {
+                Ok(_) => job.cancel(),
+                Err(_) => job.time_out(),
+            }
+            let grace = if own_limit.is_some() { SCRIPT_GRACE } else { STOP_GRACE };
+            tokio::time::timeout(grace, work).await.ok()
         }
     };
     match ended {
         Some(Ok(mut outcome)) => {
             outcome.warnings.extend(job.take_warnings());
+            seal(core, view, &job, &mut outcome).await;
             outcome
         }
         Some(Err(_)) => unknown("the work broke off while the plan ran"),
         None => unknown("the device did not come back within the time limit"),
+    }
+}
+
+/// Returns once the requester takes it back or somebody halts all changes: what runs by itself is stopped then.
+async fn told_to_stop(core: &Arc<Core>, id: &RequestId) {
+    loop {
+        let id = id.clone();
+        if let Ok(Ok(true)) = core.guard(move |g| g.is_to_stop(&id)).await {
+            return;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Seals what the work gave out, and names it in its row.
+async fn seal(core: &Arc<Core>, view: &RequestView, job: &Arc<Job>, outcome: &mut Outcome) {
+    let Some(captured) = job.take_captured() else { return };
+    let custody = Custody {
+        device: view.device.clone(),
+        device_name: Untrusted::new(view.device_name.as_str()),
+        session: view.session.clone().unwrap_or_else(|| SessionId::new("")),
+        command_id: view.command_id.clone(),
+        principal: view.by.clone(),
+        comment: None,
+    };
+    // Also what was cancelled has said something.
+    let sealing = Arc::new(Job::default());
+    let file = tokio::fs::File::from_std(captured.file);
+    match core.evidence.seal(captured.facts, file, custody, &sealing).await {
+        Ok(sealed) => {
+            if let Some(row) = outcome.rows.last_mut() {
+                row.sha256 = Some(sealed.sha256);
+                row.size_bytes = Some(sealed.size_bytes);
+            }
+        }
+        Err(e) => outcome.warnings.push(format!("the output was not kept: {}", e.message)),
+    }
+    outcome.warnings.extend(sealing.take_warnings());
+}
+
+/// Takes a file out of the library, as a person approved.
+async fn delete(core: &Arc<Core>, approved: Approved) -> Outcome {
+    let request = approved.request().clone();
+    let device = approved.device().clone();
+    let work = core.clone();
+    let deleted = blocking(move || {
+        let mut rows = Vec::new();
+        for order in approved.orders(&device)? {
+            let hold = work.library.hold()?;
+            let item = work.guard.delete_script(order)?;
+            if !work.guard.is_shelved(&item.sha256)? {
+                work.library.discard(&hold, &item.sha256)?;
+            }
+            rows.push(deleted(&item, &request));
+        }
+        Ok(rows)
+    });
+    match deleted.await {
+        Ok(Ok(rows)) => Outcome { rows, verified: Verified::Yes, end: End::Done, warnings: Vec::new() },
+        Ok(Err(e)) | Err(e) => failed(&e),
+    }
+}
+
+fn deleted(item: &LibraryItem, request: &RequestId) -> Remediated {
+    Remediated {
+        r#type: "library".into(),
+        id: Untrusted::new(item.name.as_str()),
+        outcome: "deleted".into(),
+        undo_id: None,
+        path: None,
+        sha256: Some(item.sha256.clone()),
+        size_bytes: Some(item.size_bytes),
+        at: Some(Timestamp::now()),
+        request_id: Some(request.clone()),
+        exit_code: None,
+        note: None,
     }
 }
 
@@ -155,6 +269,7 @@ async fn disclose(core: &Arc<Core>, approved: Approved, slice: Disclosure) -> Ou
         size_bytes: u64::try_from(shown.len()).ok(),
         at: Some(Timestamp::now()),
         request_id: Some(request),
+        exit_code: None,
         note: Some(Untrusted::new("sha256 is that of the slice as it is shown")),
     };
     Outcome { rows: vec![row], verified: Verified::Yes, end: End::Done, warnings: Vec::new() }

@@ -15,6 +15,7 @@ use crate::device::Devices;
 use crate::error::{Error, ErrorCode, Result};
 use crate::evidence::Store;
 use crate::guard::Guard;
+use crate::library::Library;
 use crate::model::{CommandId, RequestId};
 use crate::nearest::nearest;
 use crate::principal::{Principal, Transport};
@@ -86,6 +87,7 @@ impl Dispatcher {
                 guard: Arc::new(Guard::new(config, log.clone())),
                 sessions,
                 evidence: Arc::new(Store::new(&config.home, log.clone())),
+                library: Arc::new(Library::new(&config.home, &config.library_keys)),
             }),
             log,
             connections: AtomicU64::new(1),

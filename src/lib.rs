@@ -20,6 +20,7 @@ pub mod front;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod guard;
+pub mod library;
 pub mod model;
 pub mod nearest;
 pub mod principal;
@@ -27,6 +28,8 @@ pub mod private;
 pub mod registry;
 pub mod session;
 pub mod shape;
+#[cfg(all(target_os = "linux", feature = "run"))]
+pub mod supervise;
 pub mod trace;
 
 #[cfg(test)]

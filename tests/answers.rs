@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Home, Rpc};
+use support::{Home, Rpc, Said};
 
 /// The parts of JSON Schema that our schemas use.
 fn fits(schema: &Value, value: &Value, at: &str) -> Result<(), String> {
@@ -146,6 +146,7 @@ fn completed_projected_and_empty() {
         ("cls", json!({})),
         ("trace", json!({ "enabled": false })),
         ("remediate", json!({ "list": true })),
+        ("library", json!({})),
         ("processes", json!({ "filter": "pid=0" })),
         ("dir", json!({ "path": folder, "fields": ["name", "size_bytes"], "sort": "-size_bytes", "limit": 1 })),
         ("disconnect", json!({ "session": session })),
@@ -171,7 +172,7 @@ fn failed_unsupported_running_and_followed() {
     for tool in live_response::commands::ALL {
         let name = tool.spec().name;
         let (_, example) = tool.spec().examples.last().expect("an example");
-        let unsupported = ["registry", "analyze", "collect", "scan", "run", "putfile", "isolate", "release", "library"];
+        let unsupported = ["registry", "analyze", "collect", "scan", "isolate", "release"];
         if unsupported.contains(&name) {
             let result = rpc.call(name, serde_json::from_str(example).expect("JSON"));
             check(name, &result, "refused");
@@ -218,6 +219,25 @@ fn pending_denied_and_done() {
     let denied = rpc.call("fg", json!({ "command_id": pending["command_id"] }));
     check("undo", &denied["data"]["command"], "refused");
     assert_eq!(denied["data"]["command"]["error"]["code"], "E_DENIED", "{denied}");
+}
+
+#[test]
+fn scripts_and_library_files() {
+    let home = Home::new();
+    let person = home.enroll("alex");
+    let file = home.file("put.txt", b"text");
+    home.run(&["library", "add", &file.display().to_string()], "").expect(0);
+    let mut rpc = Rpc::start(&home);
+    rpc.call("connect", json!({}));
+    check("library", &rpc.call("library", json!({})), "completed");
+    check("run", &rpc.call("run", json!({ "script": "none.sh" })), "failed");
+    check("putfile", &rpc.call("putfile", json!({ "file": "put.txt" })), "refused");
+    let pending = rpc.call("library", json!({ "action": "delete", "name": "put.txt" }));
+    check("library", &pending, "pending_approval");
+    let code = format!("{}\n{}\n", person.code(), support::text(&pending["device"]["name"]));
+    home.run(&["approvals", "approve", &support::text(&pending["approval"]["request_id"])], code).expect(0);
+    let done = rpc.call("fg", json!({ "command_id": pending["command_id"] }));
+    check("library", &done["data"]["command"], "completed");
 }
 
 #[test]

@@ -146,19 +146,13 @@ struct Approver {
 
 impl Approver {
     async fn approve(&self, id: &RequestId, io: &mut Io, signals: &mut Signals) -> Result<Exit> {
-        self.known_person().await?;
+        known_person(&self.dispatcher, self.person.as_deref()).await?;
         let (prompt, shown) = self.show(id, io).await?;
         if !prompt.pending {
             // It waits for no code any more: the guard says why.
             return self.vote(prompt, shown, String::new(), io, signals).await;
         }
-        let Some(code) = io.secret("code (empty: nothing is voted): ", signals).await?.filter(|c| !c.is_empty()) else {
-            return Err(Error::new(
-                ErrorCode::FactorInvalid,
-                "no code was given, nothing was voted; the request waits on",
-            )
-            .hint("the code is the first line of stdin, or is typed when asked for"));
-        };
+        let code = code_of_person(io, signals).await?;
         self.vote(prompt, shown, code, io, signals).await
     }
 
@@ -224,7 +218,7 @@ impl Approver {
 
     /// Asks about each request as it comes, until stdin ends or a signal arrives.
     async fn watch(&self, io: &mut Io, signals: &mut Signals) -> Result<Exit> {
-        self.known_person().await?;
+        known_person(&self.dispatcher, self.person.as_deref()).await?;
         io.note("waiting for requests; Ctrl+C ends this");
         let mut seen = HashSet::new();
         let mut input = io.input();
@@ -277,30 +271,43 @@ impl Approver {
         io.flush()?;
         Ok(true)
     }
+}
 
-    /// Refuses before a plan is shown to someone who could not say yes to it.
-    async fn known_person(&self) -> Result<()> {
-        let enrolled = self.dispatcher.core().guard(|g| g.enrolled()).await??;
-        match (&self.person, enrolled.as_slice()) {
-            (_, []) => Err(Error::new(ErrorCode::NoHumanChannel, "nobody is enrolled")
-                .hint("live-response approver enroll NAME enrols a person")),
-            (None, [_]) => Ok(()),
-            (None, several) => {
-                let names: Vec<&str> = several.iter().map(|e| e.name.as_str()).collect();
-                Err(Error::new(ErrorCode::BadArgs, "more than one person is enrolled")
-                    .hint(format!("say who you are with --as: {}", names.join(", "))))
-            }
-            (Some(name), all) if all.iter().any(|e| e.name == *name) => Ok(()),
-            (Some(name), _) => Err(Error::new(ErrorCode::ApproverNotEntitled, format!("{name:?} is not enrolled"))
-                .hint("live-response approver list shows who is")),
+/// The code that approves what was just shown.
+pub(super) async fn code_of_person(io: &mut Io, signals: &mut Signals) -> Result<String> {
+    io.secret("code (empty: nothing is approved): ", signals).await?.filter(|c| !c.is_empty()).ok_or_else(|| {
+        Error::new(ErrorCode::FactorInvalid, "no code was given, nothing was approved; it waits on")
+            .hint("the code is the first line of stdin, or is typed when asked for")
+    })
+}
+
+/// Refuses before anything is shown to someone who could not say yes to it.
+pub(super) async fn known_person(dispatcher: &Arc<Dispatcher>, person: Option<&str>) -> Result<()> {
+    let enrolled = dispatcher.core().guard(|g| g.enrolled()).await??;
+    match (person, enrolled.as_slice()) {
+        (_, []) => Err(Error::new(ErrorCode::NoHumanChannel, "nobody is enrolled")
+            .hint("live-response approver enroll NAME enrols a person")),
+        (None, [_]) => Ok(()),
+        (None, several) => {
+            let names: Vec<&str> = several.iter().map(|e| e.name.as_str()).collect();
+            Err(Error::new(ErrorCode::BadArgs, "more than one person is enrolled")
+                .hint(format!("say who you are with --as: {}", names.join(", "))))
         }
+        (Some(name), all) if all.iter().any(|e| e.name == name) => Ok(()),
+        (Some(name), _) => Err(Error::new(ErrorCode::ApproverNotEntitled, format!("{name:?} is not enrolled"))
+            .hint("live-response approver list shows who is")),
     }
 }
 
 /// What the plan came to.
 fn report(view: &RequestView, outcome: &Outcome, io: &mut Io) -> Result<Exit> {
     if !outcome.rows.is_empty() {
-        listing::print(&outcome.rows, &["type", "id", "outcome", "undo_id", "sha256", "note"], false, io)?;
+        listing::print(
+            &outcome.rows,
+            &["type", "id", "outcome", "exit_code", "undo_id", "path", "sha256", "size_bytes", "note"],
+            false,
+            io,
+        )?;
     }
     for warning in &outcome.warnings {
         io.note(&format!("warning: {warning}"));

@@ -5,7 +5,7 @@
 use crate::decide::Signals;
 use crate::error::{Error, ErrorCode, Result};
 use crate::shape;
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use std::io::{BufRead, IsTerminal, Read, Write};
 
 /// No line that a person gives comes near this.
@@ -25,6 +25,26 @@ impl Io {
     /// A line of the answer.
     pub(crate) fn say(&mut self, text: &str) -> Result<()> {
         self.out.write_all(text.as_bytes()).and_then(|()| self.out.write_all(b"\n")).map_err(stdout)
+    }
+
+    /// A long text: a screenful at a time where a person sits at a terminal, else as it is.
+    pub(crate) async fn page(&mut self, text: &str, signals: &mut Signals) -> Result<()> {
+        let rows = match self.terminal && std::io::stdout().is_terminal() {
+            true => tcgetwinsize(std::io::stdout()).map_or(0, |size| usize::from(size.ws_row)),
+            false => 0,
+        };
+        let lines: Vec<&str> = text.lines().collect();
+        let mut screens = lines.chunks(rows.saturating_sub(2).max(1)).peekable();
+        if rows < 4 {
+            return self.say(text);
+        }
+        while let Some(screen) = screens.next() {
+            self.say(&screen.join("\n"))?;
+            if screens.peek().is_some() && self.line("-- more: Enter goes on --", signals).await?.is_none() {
+                return Err(Error::new(ErrorCode::Cancelled, "stdin ended before the whole was shown"));
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn flush(&mut self) -> Result<()> {

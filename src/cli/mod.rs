@@ -15,6 +15,7 @@ mod devices;
 mod doctor;
 mod evidence;
 mod io;
+mod library;
 mod listing;
 mod mcp;
 mod policy;
@@ -58,6 +59,9 @@ enum Sub {
     /// Collected files, their custody and integrity
     #[command(subcommand)]
     Evidence(evidence::Sub),
+    /// The script library: what `run` and `putfile` take
+    #[command(subcommand)]
+    Library(library::Sub),
     /// The audit log
     #[command(subcommand)]
     Audit(audit::Sub),
@@ -74,6 +78,10 @@ enum Sub {
     Doctor(doctor::Args),
     /// Completions for a shell, on stdout
     Completions(completions::Args),
+    /// Stands over an approved script; this program starts it
+    #[cfg(all(target_os = "linux", feature = "run"))]
+    #[command(hide = true)]
+    Supervise,
 }
 
 /// How the process ends.
@@ -121,6 +129,10 @@ pub fn run() -> ExitCode {
             return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
         }
     };
+    #[cfg(all(target_os = "linux", feature = "run"))]
+    if matches!(cli.command, Sub::Supervise) {
+        return crate::supervise::run();
+    }
     let mut io = Io::standard();
     let exit = perform(cli, &mut io).unwrap_or_else(|e| ended(&mut io, &e));
     ExitCode::from(exit.code())
@@ -136,6 +148,7 @@ fn perform(cli: Cli, io: &mut Io) -> Result<Exit> {
         Sub::Approvals(sub) => approvals::run(&config()?, sub, io),
         Sub::Approver(sub) => approver::run(&config()?, sub, io),
         Sub::Evidence(sub) => evidence::run(&config()?, sub, io),
+        Sub::Library(sub) => library::run(&config()?, sub, io),
         Sub::Audit(sub) => audit::run(&config()?, sub, io),
         Sub::Demo => demo::run(io),
         Sub::Devices(args) => devices::run(&config()?, args, io),
@@ -143,6 +156,8 @@ fn perform(cli: Cli, io: &mut Io) -> Result<Exit> {
         Sub::Schema(args) => schema::run(&args, io),
         Sub::Doctor(args) => doctor::run(config(), args, io),
         Sub::Completions(args) => completions::run(&args, &mut Cli::command(), io),
+        #[cfg(all(target_os = "linux", feature = "run"))]
+        Sub::Supervise => Ok(Exit::Done),
     }
 }
 
@@ -171,6 +186,13 @@ fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(all(target_os = "linux", feature = "run"))]
+    #[test]
+    fn the_supervisor_has_its_name() {
+        let cli = Cli::try_parse_from(["live-response", crate::supervise::SUBCOMMAND]).unwrap();
+        assert!(matches!(cli.command, Sub::Supervise));
+    }
 
     #[test]
     fn the_definition_is_consistent() {

@@ -36,6 +36,8 @@ mod status;
 mod trace;
 mod undo;
 
+pub use library::LibraryRow;
+
 use crate::registry::{Erased, Tool};
 
 /// Every tool, in the order of lists and help: basic commands, advanced ones, helpers.

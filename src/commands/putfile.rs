@@ -32,7 +32,7 @@ impl Command for Putfile {
         effect: Effect::Reversible,
         long: false,
         positional: &["file"],
-        columns: &["type", "id", "outcome", "note"],
+        columns: &["type", "id", "outcome", "path", "sha256", "note"],
         examples: &[("putfile tool.sh -keep", r#"{"file":"tool.sh","keep":true}"#)],
         paged: false,
         ..Spec::READ
@@ -41,6 +41,7 @@ impl Command for Putfile {
     type Output = Listing<Remediated>;
 
     async fn run(args: Args, cx: &Context<'_>) -> Result<Reply<Self::Output>> {
-        cx.propose(Wish::PutFile { file: args.file, overwrite: args.overwrite, keep: args.keep }).await
+        let (overwrite, keep) = (args.overwrite, args.keep);
+        cx.propose_item(&args.file, |item| Wish::PutFile { item, overwrite, keep }).await
     }
 }

@@ -31,7 +31,7 @@ impl Devices {
         let files = config.file.iter().chain(&config.policy).cloned().collect();
         let own = Arc::new(OwnThings::new(config.home.clone(), files));
         let pool = Pool::default();
-        let local = Arc::new(LocalDevice::new(&config.home, Arc::clone(&own), pool.clone()));
+        let local = Arc::new(LocalDevice::new(config, Arc::clone(&own), pool.clone()));
         Devices { local, own, pool, images: Images(config.images.as_slice().into()) }
     }
 
@@ -104,8 +104,8 @@ mod tests {
     use crate::config::Limits;
     use crate::guard::approved_for_test;
     use crate::model::{
-        Answer, ArrivalQuery, Ask, ConnectionQuery, DirQuery, End, EntityKind, FileQuery, Outcome, ProcessQuery, Query,
-        RemediatedQuery, ServiceQuery, Verified, Wish,
+        Answer, ArrivalQuery, Ask, ConnectionQuery, DirQuery, End, EntityKind, FileQuery, NoSupply, Outcome,
+        ProcessQuery, Query, RemediatedQuery, ServiceQuery, Verified, Wish,
     };
     use crate::private::scratch::Scratch;
     use tokio::io::AsyncReadExt;
@@ -118,6 +118,8 @@ mod tests {
             allow_shared_account: false,
             limits: Limits::default(),
             images,
+            working_folder: Some(home.join("put")),
+            library_keys: Vec::new(),
         })
     }
 
@@ -127,7 +129,7 @@ mod tests {
 
     async fn remediate(device: &dyn Device, wish: Wish, job: &Arc<Job>) -> Outcome {
         let steps = device.resolve(&wish, job).await.unwrap();
-        device.apply(approved_for_test(device.id(), steps), job).await
+        device.apply(approved_for_test(device.id(), steps), Arc::new(NoSupply), job).await
     }
 
     fn of_file(path: &Path) -> Wish {
@@ -206,7 +208,7 @@ mod tests {
         let local = devices(&home, Vec::new()).open("local", &job).await.unwrap();
         std::fs::write(dir.join("file"), "x").unwrap();
         let steps = local.resolve(&of_file(&dir.join("file")), &job).await.unwrap();
-        let outcome = local.apply(approved_for_test(&DeviceId::new("image:/x"), steps), &job).await;
+        let outcome = local.apply(approved_for_test(&DeviceId::new("image:/x"), steps), Arc::new(NoSupply), &job).await;
         assert!(matches!(&outcome.end, End::Failed { code, .. } if code == "E_DIGEST_MISMATCH"));
         assert!(dir.join("file").exists());
     }
@@ -231,7 +233,10 @@ mod tests {
         unsupported(image.supports(&of_file(&dir.join("file"))).unwrap_err());
         unsupported(image.resolve(&of_file(&dir.join("file")), &job).await.err().unwrap());
         let steps = local.resolve(&of_file(&dir.join("file")), &job).await.unwrap();
-        assert!(matches!(image.apply(approved_for_test(image.id(), steps), &job).await.end, End::Failed { .. }));
+        assert!(matches!(
+            image.apply(approved_for_test(image.id(), steps), Arc::new(NoSupply), &job).await.end,
+            End::Failed { .. }
+        ));
         assert!(dir.join("file").exists());
     }
 

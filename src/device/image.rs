@@ -6,7 +6,7 @@ use super::{Device, Fetched, Fut};
 use crate::error::Result;
 use crate::guard::Approved;
 use crate::model::{
-    Answer, DeviceId, DevicePath, DeviceRef, DeviceRow, End, FileQuery, Job, Outcome, Query, Step, Wish,
+    Answer, DeviceId, DevicePath, DeviceRef, DeviceRow, End, FileQuery, Job, Outcome, Query, Step, Supply, Wish,
 };
 use crate::shape::Untrusted;
 use std::path::PathBuf;
@@ -75,7 +75,7 @@ impl Device for ImageDevice {
         Box::pin(async move { support::on_image(wish).map(|()| Vec::new()) })
     }
 
-    fn apply<'a>(&'a self, _: Approved, _: &'a Arc<Job>) -> Fut<'a, Outcome> {
+    fn apply<'a>(&'a self, _: Approved, _: Arc<dyn Supply>, _: &'a Arc<Job>) -> Fut<'a, Outcome> {
         Box::pin(async move {
             nothing_done(End::Failed { code: "E_UNSUPPORTED".into(), message: "an image is read only".into() })
         })

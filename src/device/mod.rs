@@ -11,7 +11,9 @@ pub use devices::Devices;
 
 use crate::error::Result;
 use crate::guard::Approved;
-use crate::model::{Answer, DeviceId, DeviceRef, DeviceRow, FileFacts, FileQuery, Job, Outcome, Query, Step, Wish};
+use crate::model::{
+    Answer, DeviceId, DeviceRef, DeviceRow, FileFacts, FileQuery, Job, Outcome, Query, Step, Supply, Wish,
+};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -43,6 +45,6 @@ pub trait Device: Send + Sync {
     /// Looks, never touches.
     fn resolve<'a>(&'a self, wish: &'a Wish, job: &'a Arc<Job>) -> Fut<'a, Result<Vec<Step>>>;
 
-    /// Used up by running it.
-    fn apply<'a>(&'a self, approved: Approved, job: &'a Arc<Job>) -> Fut<'a, Outcome>;
+    /// Used up by running it. `supply` gives the bytes of library files.
+    fn apply<'a>(&'a self, approved: Approved, supply: Arc<dyn Supply>, job: &'a Arc<Job>) -> Fut<'a, Outcome>;
 }

@@ -34,6 +34,16 @@ impl Approved {
         &self.request
     }
 
+    /// How long its steps may take by themselves, where one has a time of its own.
+    pub fn time_limit_s(&self) -> Option<u64> {
+        self.steps.iter().filter_map(Step::time_limit_s).reduce(u64::saturating_add)
+    }
+
+    /// Whether it changes this program's own library and nothing on the device.
+    pub fn is_of_library(&self) -> bool {
+        !self.steps.is_empty() && self.steps.iter().all(|step| matches!(step, Step::DeleteScript { .. }))
+    }
+
     /// The orders, in the order that the person saw; only for the device that they were approved for.
     pub fn orders(self, on: &DeviceId) -> Result<impl Iterator<Item = Order> + Send + use<>> {
         if *on != self.device {

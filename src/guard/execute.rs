@@ -51,6 +51,7 @@ impl Execution {
 
     /// Takes the mark away, while its lock is held.
     fn unmark(self) {
+        let _ = private::remove(&stop_mark(&self.path));
         if let Err(e) = private::remove(&self.path) {
             tracing::warn!(code = %e.code, "a running mark stays behind");
         }
@@ -150,6 +151,17 @@ impl Guard {
         })
     }
 
+    /// Asks whoever carries a script out to stop it: what may end early ends, and its outcome tells what came of it.
+    pub(super) fn ask_to_stop(&self, id: &RequestId) -> Result<()> {
+        private::replace(&stop_mark(&self.dir.join("running").join(id.as_str())), b"")
+    }
+
+    /// Whether what is carried out should end early: its requester takes it back, or all changes are halted.
+    pub fn is_to_stop(&self, id: &RequestId) -> Result<bool> {
+        let mark = stop_mark(&self.dir.join("running").join(id.as_str()));
+        Ok(private::open(&mark)?.is_some() || self.current(|state, _| state.halted.is_some())?)
+    }
+
     /// Whether somebody carries the request out. In doubt yes: an outcome is called unknown only when that is sure.
     pub(super) fn is_running(&self, id: &RequestId) -> bool {
         match private::open(&self.dir.join("running").join(id.as_str())) {
@@ -158,6 +170,10 @@ impl Guard {
             Err(_) => true,
         }
     }
+}
+
+fn stop_mark(running: &Path) -> PathBuf {
+    running.with_extension("stop")
 }
 
 fn word(end: &End) -> (&'static str, Option<ErrorCode>) {

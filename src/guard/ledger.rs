@@ -144,7 +144,10 @@ impl Turn<'_> {
         if !same {
             return Err(self.invalidate(entry, ErrorCode::PolicyChanged, "policy"));
         }
-        Ok(())
+        match super::library::is_drifted(self.state, entry) {
+            true => Err(self.invalidate(entry, ErrorCode::ScriptDrift, "script_hash")),
+            false => Ok(()),
+        }
     }
 
     pub(super) fn invalidate(&mut self, entry: &Entry, code: ErrorCode, why: &str) -> Error {
@@ -189,6 +192,7 @@ pub(super) fn over(entry: &Entry, code: ErrorCode) -> Error {
         ErrorCode::Cancelled => ("was cancelled", "ask anew"),
         ErrorCode::Revoked => ("was revoked by a halt", "ask anew once the halt is lifted"),
         ErrorCode::PolicyChanged => ("was asked under another policy", "ask anew: the policy in force decides"),
+        ErrorCode::ScriptDrift => ("is for a library file that was changed since", "look at `library`, and ask anew"),
         ErrorCode::SessionMismatch => ("belongs to a session that was disconnected", "connect and ask anew"),
         ErrorCode::OutcomeUnknown => return unknown_outcome(id),
         ErrorCode::QuorumIncomplete => ("has not enough votes", "it takes another person's yes"),

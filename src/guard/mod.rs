@@ -9,6 +9,7 @@ mod digest;
 mod execute;
 mod factors;
 mod ledger;
+mod library;
 mod people;
 mod plan;
 mod policy;
@@ -24,6 +25,7 @@ mod votes;
 pub(crate) use approved::approved_for_test;
 pub use approved::{Approved, Order};
 pub use execute::Execution;
+pub use library::{ScriptBallot, ScriptPrompt, Shelved, Upload};
 pub use people::{Enrolled, Enrolment};
 pub use policy::{DISCLOSURE, Level, Tier};
 pub use prompt::Prompt;
@@ -57,8 +59,8 @@ pub struct Guard {
     shared: bool,
     account: Principal,
     told_mode: AtomicBool,
-    /// When this process showed which rendering first.
-    shown: Mutex<HashMap<(RequestId, Sha256), Moment>>,
+    /// When this process showed which rendering first. A rendering names what it is of.
+    shown: Mutex<HashMap<Sha256, Moment>>,
 }
 
 /// Facts of a policy, for `policy check`.

@@ -5,7 +5,7 @@
 use super::policy::{Level, Tier};
 use crate::audit::{Moment, escape};
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{CommandId, DeviceId, DevicePath, RequestId, SessionId, Sha256, Step, Timestamp};
+use crate::model::{CommandId, DeviceId, DevicePath, LibraryItem, RequestId, SessionId, Sha256, Step, Timestamp};
 use crate::principal::{Principal, Transport};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -35,7 +35,8 @@ pub(super) struct Plan {
     pub(super) args: Box<RawValue>,
     pub(super) steps: Vec<Step>,
     pub(super) entities: Vec<Entity>,
-    pub(super) script: Option<Nothing>,
+    /// The library file whose bytes are run or put, where there is one.
+    pub(super) script: Option<LibraryItem>,
     pub(super) isolation: Option<Nothing>,
     pub(super) policy_sha256: Sha256,
     pub(super) rule_ids: Vec<String>,
@@ -46,7 +47,7 @@ pub(super) struct Plan {
     pub(super) exec_window_s: u64,
 }
 
-/// Parts of a plan that no step of this build has.
+/// A part of a plan that no step of this build has.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Nothing {}
 
@@ -142,6 +143,9 @@ pub(super) fn entity(step: &Step) -> Entity {
             of("undo", undo_id.to_string(), None)
         }
         Step::ReloadServices => of("service_manager", "reload".into(), None),
+        Step::Run { script: item, .. } | Step::Put { item, .. } | Step::DeleteScript { item } => {
+            of("library", item.name.to_string(), Some(&item.sha256))
+        }
         Step::Disclose { slice } => of("evidence", format!("{}+{}", slice.offset, slice.length), Some(&slice.sha256)),
     }
 }
@@ -151,6 +155,9 @@ pub(super) fn paths(step: &Step) -> Vec<&DevicePath> {
     match step {
         Step::Quarantine { file, .. } | Step::CutLine { file, .. } | Step::PutLine { file, .. } => vec![&file.path],
         Step::Stop { process, .. } => process.image.iter().collect(),
+        Step::Run { interpreter, directory, .. } => vec![interpreter, directory],
+        Step::Put { path, .. } => vec![path],
+        Step::DeleteScript { .. } => Vec::new(),
         Step::Restore { path, .. } | Step::Mask { path, .. } | Step::Unmask { path, .. } => vec![path],
         Step::RemoveLink { link, .. } => vec![&link.path, &link.target],
         Step::RestoreLink { path, target, .. } => vec![path, target],

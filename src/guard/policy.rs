@@ -94,11 +94,13 @@ pub(super) struct Defaults {
     pub(super) pending_ttl_s: u64,
     pub(super) exec_window_s: u64,
     pub(super) min_view_s: u64,
+    /// Whether library files that some system would run may be used without a trusted signature.
+    pub(super) allow_unsigned_scripts: bool,
 }
 
 impl Default for Defaults {
     fn default() -> Self {
-        Defaults { pending_ttl_s: 600, exec_window_s: 120, min_view_s: 2 }
+        Defaults { pending_ttl_s: 600, exec_window_s: 120, min_view_s: 2, allow_unsigned_scripts: false }
     }
 }
 
@@ -386,6 +388,17 @@ impl Policy {
                 Error::new(ErrorCode::Scope, format!("the policy gives {by} no role on {device}"))
                     .hint("whoever keeps the policy can add a [[principal]]")
             })
+    }
+
+    /// Whether the policy says who may do what, rather than leaving it to the one account.
+    pub(super) fn names_principals(&self) -> bool {
+        !self.principals.is_empty()
+    }
+
+    /// Whether the account has a role of the library: `library-author`, `library-approver`.
+    pub(super) fn has_library_role(&self, by: &Principal, role: &str) -> bool {
+        let own = |p: &&Person| p.uid.is_some_and(|uid| Principal::uid(uid) == *by);
+        self.principals.is_empty() || self.principals.iter().filter(own).any(|p| p.roles.iter().any(|r| r == role))
     }
 
     /// Every matching rule; the strictest wins. `shared`: other devices than this host may be asked for in one account.

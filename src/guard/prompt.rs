@@ -3,7 +3,10 @@
 //! Invariants: rendered from the stored bytes alone; never cut; the only bytes below 0x20 are the line feeds between
 //! lines; the assistant's words stand apart, on one line, marked as unverified.
 
+mod library;
 mod parts;
+
+pub(super) use library::item_screen;
 
 use super::Guard;
 use super::digest;
@@ -43,7 +46,7 @@ pub struct Prompt {
     pub min_view: Duration,
     /// Whether it waits for a vote.
     pub pending: bool,
-    /// What deserves a second look: `packaged`, `links`, `direction_control`, `escaped`.
+    /// What deserves a second look: `packaged`, `links`, `unsigned`, `direction_control`, `escaped`.
     pub flags: Vec<&'static str>,
 }
 
@@ -72,18 +75,18 @@ impl Guard {
             }
             Ok(prompt)
         })?;
-        self.remember(&prompt);
+        self.remember(&prompt.preview_sha256);
         Ok(prompt)
     }
 
     /// Viewing time begins when this process has the text; a later look does not begin it anew.
-    fn remember(&self, prompt: &Prompt) {
+    pub(super) fn remember(&self, preview: &Sha256) {
         let now = self.log.now();
         let mut shown = self.shown.lock().unwrap_or_else(|p| p.into_inner());
         if shown.len() >= MAX_REMEMBERED {
             shown.clear();
         }
-        shown.entry((prompt.id.clone(), prompt.preview_sha256.clone())).or_insert(now);
+        shown.entry(preview.clone()).or_insert(now);
     }
 }
 
@@ -200,6 +203,9 @@ fn steps(out: &mut String, plan: &Plan, flags: &[&str]) -> std::fmt::Result {
             Step::Mask { .. } => "Mask this unit, so that nothing starts it (undo lifts that)",
             Step::Unmask { .. } => "Lift this mask: the unit can be started again",
             Step::ReloadServices => "Have the service manager read its unit files again",
+            Step::Run { .. } => "Run this script: what it does cannot be taken back by this program",
+            Step::Put { .. } => "Write this library file to the device, under a new name",
+            Step::DeleteScript { .. } => "Take this file out of the script library",
             Step::Disclose { .. } => "Show this content of a collected file to the assistant: it cannot be taken back",
         };
         writeln!(out, "  {}. {title}", i + 1)?;
@@ -225,6 +231,7 @@ fn steps(out: &mut String, plan: &Plan, flags: &[&str]) -> std::fmt::Result {
             | Step::Mask { .. }
             | Step::Unmask { .. }
             | Step::ReloadServices => parts::step(out, step)?,
+            Step::Run { .. } | Step::Put { .. } | Step::DeleteScript { .. } => library::step(out, step)?,
             Step::Disclose { slice } => {
                 field(out, "collected from", &slice.path.to_text())?;
                 field(out, "sha256", slice.sha256.as_str())?;
@@ -314,10 +321,14 @@ fn flags(plan: &Plan) -> Vec<&'static str> {
     if file(&|f| f.links > 1) {
         flags.push("links");
     }
+    if plan.script.as_ref().is_some_and(|item| item.kind.is_runnable() && item.signer.is_none()) {
+        flags.push("unsigned");
+    }
     let mut texts: Vec<String> = vec![plan.device.name_at_request.clone()];
     texts.extend(plan.steps.iter().flat_map(paths).map(|p| String::from_utf8_lossy(p.as_bytes()).into_owned()));
     texts.extend(plan.steps.iter().flat_map(|s| match s {
         Step::Stop { process, .. } => vec![process.name.clone(), process.user.clone(), process.command_line.clone()],
+        Step::Run { parameters, .. } => parameters.clone(),
         other => parts::texts(other),
     }));
     if let Ok(args) = serde_json::from_str::<serde_json::Value>(plan.args.get()) {

@@ -3,13 +3,16 @@
 //! Invariant: a record changes the state only as [`step`] allows; one that it does not allow was not written by a
 //! guard, and the log counts as broken.
 
+use super::library::Shelved;
 use super::plan::{Place, Plan, Required};
 use super::request::{Phase, RequestView};
 use super::step::{Event, Life, Stage, step};
 use super::{digest, plan};
 use crate::audit::{Fold, Line, Moment};
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{CommandId, DevicePath, Disclosure, Outcome, RequestId, SessionId, Sha256, Step};
+use crate::model::{
+    CommandId, DevicePath, Disclosure, ItemName, LibraryItem, Outcome, RequestId, SessionId, Sha256, Step,
+};
 use crate::principal::{Principal, Transport};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -34,6 +37,9 @@ pub(super) struct State {
     /// What was last recorded of the policy.
     pub(super) policy: Option<String>,
     pub(super) halted: Option<Halted>,
+    /// The script library, by name.
+    #[serde(default)]
+    pub(super) library: BTreeMap<ItemName, Shelved>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -64,6 +70,9 @@ pub(super) struct Entry {
     /// Hashes of its renderings that were shown.
     pub(super) shown: Vec<Sha256>,
     pub(super) disclosure: Option<Disclosure>,
+    /// The library file that it is about: void once the name stands for other bytes.
+    #[serde(default)]
+    pub(super) script: Option<LibraryItem>,
     pub(super) outcome: Option<Outcome>,
     pub(super) ended: Option<Moment>,
 }
@@ -209,7 +218,7 @@ impl State {
         self.approvers.get_mut(name).ok_or_else(|| "names a person who is not enrolled".into())
     }
 
-    fn use_up(&mut self, used: &Used) -> Result<(), String> {
+    pub(super) fn use_up(&mut self, used: &Used) -> Result<(), String> {
         let person = self.person_mut(&used.person)?;
         if person.has_used(used.step) {
             return Err("a code was used twice".into());
@@ -239,6 +248,7 @@ impl State {
                 Step::Disclose { slice } => Some(slice.clone()),
                 _ => None,
             }),
+            script: plan.script,
             id: plan.request_id,
             command_id: plan.command_id,
             joined: Vec::new(),
@@ -473,6 +483,9 @@ impl Fold for Folded {
                 | "policy.rejected"
                 | "halt.engaged"
                 | "halt.released"
+                | "library.uploaded"
+                | "library.changed"
+                | "library.approved"
         )
     }
 
@@ -484,6 +497,7 @@ impl Fold for Folded {
             "approver.enrolled" => state.enrolled(line),
             "auth.failed" | "factor.locked" => state.factor(line),
             "halt.engaged" | "halt.released" => state.halt(line),
+            "library.uploaded" | "library.changed" | "library.approved" => state.library(line),
             "policy.loaded" | "policy.rejected" => {
                 state.policy = Some(line.detail::<PolicyNow>()?.label);
                 Ok(())

@@ -41,6 +41,13 @@ struct Breaker {
     limit: u64,
 }
 
+/// What came from the requester's side, where nobody knows whether a person did it.
+#[derive(Serialize)]
+struct ClientSaid {
+    action: &'static str,
+    human: &'static str,
+}
+
 #[derive(Serialize)]
 struct Ended<'a> {
     why: &'a str,
@@ -87,6 +94,9 @@ impl Guard {
             check_limits(turn.state, &intent, &hash, &limits, turn.now)?;
             check_cooldown(turn.state, |e| e.steps == steps_hash, &limits, turn.now)?;
             check_removals(turn, &intent, &limits)?;
+            for step in &steps {
+                super::library::check_step(turn.state, policy.as_deref().ok(), step)?;
+            }
             let created = create(turn, &*policy?, &intent, steps, (&id, &hash, &steps_hash))?;
             turn.put(created);
             Ok(None)
@@ -118,11 +128,17 @@ impl Guard {
         }
     }
 
-    /// The requester takes its own request back.
+    /// The requester takes its own request back. A script that runs is asked to stop: its outcome tells the rest.
     pub fn cancel(&self, id: &RequestId, by: &Principal) -> Result<RequestView> {
         self.turn(|turn| {
             let entry = turn.state.entry(id).filter(|e| e.by == *by).ok_or_else(|| super::ledger::unknown(id))?;
             turn.look(entry)?;
+            if entry.life.stage == Stage::Consuming && entry.script.is_some() {
+                let told = ClientSaid { action: "cancel", human: "unknown" };
+                let record = turn.about("client.response", entry).by(by).detail(&told);
+                turn.put(record);
+                return self.ask_to_stop(id);
+            }
             cancel(turn, entry, by, "requester")
         })?;
         self.request(id, by)
@@ -280,8 +296,8 @@ fn create(
         schema_version: plan::SCHEMA,
         args: plan::args(&intent.args)?,
         entities: steps.iter().map(plan::entity).collect(),
+        script: steps.iter().find_map(Step::item).cloned(),
         steps,
-        script: None,
         isolation: None,
         policy_sha256: policy.sha256.clone(),
         rule_ids: decision.rule_ids,

@@ -115,9 +115,9 @@ impl Guard {
     }
 
     /// How long ago this process first showed that rendering; `None` where it never did.
-    fn shown_for_ms(&self, id: &RequestId, preview: &Sha256, now: &Moment) -> Option<u64> {
+    pub(super) fn shown_for_ms(&self, preview: &Sha256, now: &Moment) -> Option<u64> {
         let shown = self.shown.lock().unwrap_or_else(|p| p.into_inner());
-        shown.get(&(id.clone(), preview.clone())).map(|first| now.surely_since_ms(first))
+        shown.get(preview).map(|first| now.surely_since_ms(first))
     }
 }
 
@@ -161,8 +161,13 @@ fn check_binding(turn: &mut Turn<'_>, entry: &Entry, ballot: &Ballot) -> Result<
         )
         .hint("look at it again: `live-response approvals show ID`"));
     }
+    check_viewed(turn, &ballot.preview_sha256)
+}
+
+/// What was shown was on the screen long enough to be read.
+pub(super) fn check_viewed(turn: &mut Turn<'_>, preview: &Sha256) -> Result<()> {
     let min_view_s = turn.policy()?.defaults.min_view_s;
-    let shown = turn.guard.shown_for_ms(&entry.id, &ballot.preview_sha256, turn.now).unwrap_or(0);
+    let shown = turn.guard.shown_for_ms(preview, turn.now).unwrap_or(0);
     if shown < min_view_s.saturating_mul(1000) {
         return Err(Error::new(ErrorCode::TooFast, format!("the plan was on the screen for {shown} ms only"))
             .hint(format!("read it for {min_view_s} s, then vote again")));

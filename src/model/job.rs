@@ -1,6 +1,8 @@
 //! A running command's handle, shared by who waits for it and who does the work: cancel flag, progress, warnings.
 
+use super::FileFacts;
 use crate::error::{Error, ErrorCode, Result};
+use std::fs::File;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 
@@ -13,7 +15,16 @@ pub struct Job {
     total: AtomicU64,
     unit: AtomicU8,
     warnings: Mutex<Vec<String>>,
+    captured: Mutex<Option<Captured>>,
     wake: tokio::sync::Notify,
+}
+
+/// What approved work gave out beside its rows, such as a script's output: who dispatched it seals it as evidence.
+#[derive(Debug)]
+pub struct Captured {
+    pub facts: FileFacts,
+    /// Has no name; read from its start.
+    pub file: File,
 }
 
 /// What a job counts.
@@ -90,6 +101,17 @@ impl Job {
         if let Ok(mut w) = self.warnings.lock() {
             w.push(text.into());
         }
+    }
+
+    /// Hands over what the work gave out. One a job.
+    pub fn capture(&self, captured: Captured) {
+        if let Ok(mut c) = self.captured.lock() {
+            *c = Some(captured);
+        }
+    }
+
+    pub fn take_captured(&self) -> Option<Captured> {
+        self.captured.lock().ok()?.take()
     }
 
     pub fn take_warnings(&self) -> Vec<String> {

@@ -3,7 +3,10 @@
 //! Invariant: a step is self-contained and exact. It names the entity by identity and content, so that the device can
 //! refuse it when the entity is no longer the one that a person saw.
 
-use super::{DevicePath, FileIdentity, LineTarget, LinkTarget, PartOf, ServiceTarget, Sha256, Timestamp, UndoId, row};
+use super::{
+    DevicePath, FileIdentity, LibraryItem, LineTarget, LinkTarget, PartOf, ServiceTarget, Sha256, Timestamp, UndoId,
+    row,
+};
 use crate::shape::Untrusted;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -50,12 +53,14 @@ pub enum Wish {
         selective: bool,
     },
     Release,
+    /// `directory` is where the script starts.
     Run {
-        script: String,
+        script: LibraryItem,
         parameters: Vec<String>,
+        directory: DevicePath,
     },
     PutFile {
-        file: String,
+        item: LibraryItem,
         overwrite: bool,
         keep: bool,
     },
@@ -68,7 +73,7 @@ pub enum Wish {
         path: Option<DevicePath>,
     },
     DeleteScript {
-        name: String,
+        item: LibraryItem,
     },
     /// Content of the evidence store that is on the secret list.
     Disclose(Disclosure),
@@ -195,6 +200,23 @@ pub enum Step {
     Unmask { undo_id: UndoId, path: DevicePath },
     /// Has the service manager read its files again.
     ReloadServices,
+    /// Runs a script of the library: exactly these bytes, by this interpreter, with these words after it, each one
+    /// argument and none of them read by a shell.
+    Run {
+        script: LibraryItem,
+        interpreter: DevicePath,
+        parameters: Vec<String>,
+        directory: DevicePath,
+        user: String,
+        /// After it everything that the script started is killed.
+        time_limit_s: u64,
+        /// Bytes of its output that are kept.
+        output_max: u64,
+    },
+    /// Writes a library file to a new name, never over anything.
+    Put { item: LibraryItem, path: DevicePath, keep: bool },
+    /// Takes a file out of the library.
+    DeleteScript { item: LibraryItem },
     /// Shows a slice of sealed content to the requester.
     Disclose { slice: Disclosure },
 }
@@ -214,8 +236,26 @@ impl Step {
             | Step::RestoreLink { .. }
             | Step::Mask { .. }
             | Step::Unmask { .. }
+            // Of a file that is put nothing is replaced: `remediate file` takes it away.
+            | Step::Put { .. }
             | Step::ReloadServices => true,
-            Step::Disclose { .. } => false,
+            Step::Run { .. } | Step::DeleteScript { .. } | Step::Disclose { .. } => false,
+        }
+    }
+
+    /// How long it may take by itself, where that is more than a command.
+    pub const fn time_limit_s(&self) -> Option<u64> {
+        match self {
+            Step::Run { time_limit_s, .. } => Some(*time_limit_s),
+            _ => None,
+        }
+    }
+
+    /// The library file whose bytes it is about.
+    pub const fn item(&self) -> Option<&LibraryItem> {
+        match self {
+            Step::Run { script: item, .. } | Step::Put { item, .. } | Step::DeleteScript { item } => Some(item),
+            _ => None,
         }
     }
 }
@@ -230,12 +270,12 @@ pub struct RemediatedQuery {
 row! {
     #[derive(Deserialize)]
     pub struct Remediated {
-        /// `file`, `process`, …
+        /// `file`, `process`, `script`, …
         pub r#type: String,
         /// What was named: a path, a pid.
         pub id: Untrusted,
-        /// `quarantined`, `stopped`, `cut`, `unlinked`, `masked`, `restored`, `image_kept`, `not_done`, …; in
-        /// `remediate list` the state now.
+        /// `quarantined`, `stopped`, `cut`, `unlinked`, `masked`, `restored`, `image_kept`, `ran`, `put`, `not_done`, …;
+        /// in `remediate list` the state now.
         pub outcome: String,
         /// What `undo` takes, besides the path.
         pub undo_id: Option<UndoId>,
@@ -244,6 +284,9 @@ row! {
         pub size_bytes: Option<u64>,
         pub at: Option<Timestamp>,
         pub request_id: Option<super::RequestId>,
+        /// Of a script that ended by itself.
+        #[serde(default)]
+        pub exit_code: Option<i32>,
         pub note: Option<Untrusted>,
     }
 }

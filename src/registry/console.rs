@@ -97,6 +97,14 @@ pub fn split_lines(text: &str) -> Vec<&str> {
     lines.into_iter().map(str::trim).filter(|l| !l.is_empty()).collect()
 }
 
+/// The words of a text, parted as those of a line are. No shell is asked.
+pub fn split_words(text: &str) -> Result<Vec<String>> {
+    if text.len() > MAX_LINE {
+        return Err(Error::new(ErrorCode::TooLarge, format!("{} bytes; at most {MAX_LINE}", text.len())));
+    }
+    Ok(words(text)?.into_iter().map(|word| word.text).collect())
+}
+
 /// A call as the line that a person would type for it. `args` is a JSON object; members that the command does not
 /// know, or whose value has another form, are written as JSON text.
 pub fn render(spec: &ConsoleSpec, args: &str) -> String {

@@ -3,24 +3,26 @@
 //! Invariant: the fields are private. A command reaches no device, no guard and no store but through these methods.
 
 use super::{Common, Reply, Spec};
-use crate::device::Device;
+use crate::device::{Device, local};
 use crate::error::{Error, ErrorCode, Result};
 use crate::evidence::{Custody, Held, MAX_LENGTH, Sealed, Slice, Store};
-use crate::guard::{Admission, DISCLOSURE, Guard, Intent};
+use crate::guard::{Admission, DISCLOSURE, Guard, Intent, Shelved};
+use crate::library::Library;
 use crate::model::{
     Arrival, ArrivalQuery, Ask, CommandId, DeviceId, DevicePath, DeviceRef, DeviceRow, Disclosure, EnterQuery,
-    FileFacts, FileQuery, Job, SessionId, Sha256, Step, Wish,
+    FileFacts, FileQuery, ItemName, Job, LibraryItem, SessionId, Sha256, Step, Wish,
 };
 use crate::principal::{Principal, Role, Transport};
 use crate::session::{ConnectionId, Session, SessionManager};
 use crate::shape::Wanted;
 use std::sync::{Arc, OnceLock};
 
-/// What lives as long as the process: the guard, the sessions, the evidence.
+/// What lives as long as the process: the guard, the sessions, the stores.
 pub struct Core {
     pub guard: Arc<Guard>,
     pub sessions: SessionManager,
     pub evidence: Arc<Store>,
+    pub library: Arc<Library>,
 }
 
 impl Core {
@@ -136,6 +138,49 @@ impl<'a> Context<'a> {
         self.job.check()?;
         let view = self.core.guard(move |g| g.submit(intent, steps)).await??;
         Ok(Reply::Pending(Box::new(view)))
+    }
+
+    /// Proposes what is done with a file of the library: looked up, hashed and judged before the device resolves it.
+    pub async fn propose_item<T>(&self, file: &str, wish: impl Fn(LibraryItem) -> Wish) -> Result<Reply<T>> {
+        let shelved = self.shelved(file).await?;
+        let device = self.device()?;
+        device.supports(&wish(shelved.item.clone()))?;
+        let intent = self.intent(&device.describe());
+        if let Some(pending) = self.admit(&intent).await? {
+            return Ok(pending);
+        }
+        let (library, job) = (self.core.library.clone(), self.job.clone());
+        let item = blocking(move || library.inspect(&shelved.item, shelved.signature.as_deref(), &job)).await??;
+        let wish = wish(item.clone());
+        self.core.guard(move |g| g.may_use(&item)).await??;
+        let steps = device.resolve(&wish, self.job).await?;
+        self.job.check()?;
+        let view = self.core.guard(move |g| g.submit(intent, steps)).await??;
+        Ok(Reply::Pending(Box::new(view)))
+    }
+
+    /// Proposes to take a file out of the library. It lies on this host, whatever device is connected.
+    pub async fn propose_delete<T>(&self, file: &str) -> Result<Reply<T>> {
+        let item = self.shelved(file).await?.item;
+        let host = self.core.sessions.describe(&DeviceId::new(local::ID));
+        let host = host.ok_or_else(|| Error::new(ErrorCode::NoDevice, "this host is no device here"))?;
+        let intent = self.intent(&host);
+        if let Some(pending) = self.admit(&intent).await? {
+            return Ok(pending);
+        }
+        let steps = vec![Step::DeleteScript { item }];
+        let view = self.core.guard(move |g| g.submit(intent, steps)).await??;
+        Ok(Reply::Pending(Box::new(view)))
+    }
+
+    async fn shelved(&self, file: &str) -> Result<Shelved> {
+        let name = ItemName::parse(file)?;
+        self.core.guard(move |g| g.shelved(&name)).await?
+    }
+
+    /// Every file of the library.
+    pub async fn library(&self) -> Result<Vec<Shelved>> {
+        self.core.guard(|g| g.library()).await?
     }
 
     async fn admit<T>(&self, intent: &Intent) -> Result<Option<Reply<T>>> {

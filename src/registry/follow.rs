@@ -13,6 +13,8 @@ use std::time::Duration;
 /// How often another process's decision is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(150);
 const ENDED_WITHIN_S: i64 = 3600;
+/// How long `cancel` waits for what it stopped to end.
+const STOPS_WITHIN: Duration = Duration::from_secs(5);
 
 row! {
     /// A command that runs, waits for a person, or ended within the hour.
@@ -96,13 +98,26 @@ impl Context<'_> {
         match self.find(id).await? {
             Found::Job(entry) => {
                 entry.job.cancel();
-                let grace = Duration::from_secs(5);
-                Ok(tokio::time::timeout(grace, entry.ended()).await.map_or_else(|_| running(&entry), |r| (*r).clone()))
+                Ok(tokio::time::timeout(STOPS_WITHIN, entry.ended())
+                    .await
+                    .map_or_else(|_| running(&entry), |r| (*r).clone()))
             }
             Found::Request(view) => {
                 let (id, by) = (view.id.clone(), self.principal().clone());
                 let view = self.core().guard(move |g| g.cancel(&id, &by)).await??;
-                request_result(self.core(), &view).await
+                if !matches!(view.phase, Phase::Consuming) {
+                    return request_result(self.core(), &view).await;
+                }
+                // What runs was asked to stop, in whichever process it runs.
+                let until = tokio::time::Instant::now() + STOPS_WITHIN;
+                loop {
+                    match self.find(&view.command_id).await? {
+                        Found::Request(now) if is_decided(&now.phase) || tokio::time::Instant::now() >= until => {
+                            return request_result(self.core(), &now).await;
+                        }
+                        _ => tokio::time::sleep(LOOK_EVERY).await,
+                    }
+                }
             }
         }
     }
@@ -238,8 +253,13 @@ async fn done(core: &Arc<Core>, view: &RequestView, outcome: &Outcome, result: &
         return Ok(());
     }
     result.verified = Some(outcome.verified);
-    let rows = serde_json::value::to_raw_value(&serde_json::json!({ "rows": outcome.rows })).ok();
-    result.data = rows.map(|r| crate::shape::scrub_json(&r));
+    let mut data = serde_json::json!({ "rows": outcome.rows });
+    match super::captured::content(core, view, outcome).await {
+        Ok(Some(content)) => data["content"] = content.into(),
+        Ok(None) => {}
+        Err(e) => result.warnings.push(format!("its output is not shown: {}", scrub(&e.message))),
+    }
+    result.data = serde_json::value::to_raw_value(&data).ok().map(|r| crate::shape::scrub_json(&r));
     result.page = Some(Page::whole(outcome.rows.len()));
     Ok(())
 }

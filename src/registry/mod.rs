@@ -2,6 +2,7 @@
 //! documents. Knows no command by name.
 
 mod args;
+mod captured;
 pub mod console;
 mod context;
 mod follow;
@@ -10,12 +11,13 @@ mod output;
 mod schema;
 mod spec;
 
+pub use crate::guard::Shelved;
 pub use crate::session::TranscriptLine;
 pub use args::{Common, canonical, split};
 pub use context::{Call, Context, Core, blocking};
 pub(crate) use follow::running;
 pub use follow::{Followed, JobRow, request_result};
 pub use help::{command_help, command_table, console_spec};
-pub use output::{Body, ListingOr, Object, Output};
+pub use output::{Body, ListingOr, ListingOrOutcome, Object, Output};
 pub use schema::{description, input_schema, open_rpc, output_schema, wordless};
 pub use spec::{Command, Effect, Erased, Reply, Spec, Tool};

@@ -2,7 +2,7 @@
 
 use super::schema;
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{Listing, NoExtra, Row};
+use crate::model::{Listing, NoExtra, Remediated, Row};
 use crate::shape::Rows;
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
@@ -88,6 +88,22 @@ where
             ListingOr::Listing(listing) => listing.into_body(),
             ListingOr::Object(object) => Object(object).into_body(),
         }
+    }
+}
+
+/// A listing; what came of a change that a person approved has the rows of outcomes instead.
+#[derive(Debug)]
+pub struct ListingOrOutcome<R>(pub Vec<R>);
+
+impl<R: Row + JsonSchema> Output for ListingOrOutcome<R> {
+    const FIELDS: Option<&'static [&'static str]> = Some(super::spec::fields::<R>());
+
+    fn schema() -> Schema {
+        schema::listing(schema::both(schema::of::<Remediated>(), schema::of::<R>()), schema::of::<NoExtra>())
+    }
+
+    fn into_body(self) -> Result<Body> {
+        Listing::from(self.0).into_body()
     }
 }
 

@@ -12,7 +12,7 @@ use crate::device::{Device, Devices};
 use crate::error::{Error, ErrorCode, Result};
 use crate::guard::Approved;
 use crate::model::{
-    CommandId, DeviceId, DevicePath, DeviceRef, DeviceRow, End, Job, Outcome, SessionId, Timestamp, Verified,
+    CommandId, DeviceId, DevicePath, DeviceRef, DeviceRow, End, Job, Outcome, SessionId, Supply, Timestamp, Verified,
 };
 use crate::principal::Principal;
 use crate::shape::Snapshots;
@@ -255,9 +255,9 @@ impl SessionManager {
     }
 
     /// Runs an approved plan on its device, once.
-    pub async fn dispatch(&self, approved: Approved, job: &Arc<Job>) -> Outcome {
+    pub async fn dispatch(&self, approved: Approved, supply: Arc<dyn Supply>, job: &Arc<Job>) -> Outcome {
         match self.device(approved.device().as_str(), job).await {
-            Ok(device) => device.apply(approved, job).await,
+            Ok(device) => device.apply(approved, supply, job).await,
             Err(e) => Outcome {
                 rows: Vec::new(),
                 verified: Verified::No,

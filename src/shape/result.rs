@@ -66,6 +66,9 @@ impl Page {
             rows: Vec<&'a RawValue>,
             #[serde(default)]
             help: Option<String>,
+            /// What the rows tell of, in many lines.
+            #[serde(default)]
+            content: Option<String>,
         }
         let Ok(data) = serde_json::from_str::<Data>(data.get()) else {
             return text::object(data);
@@ -77,7 +80,8 @@ impl Page {
             Some(id) => super::Snapshots::cursor(id, offset),
             None => "none: narrow the call".to_owned(),
         };
-        text::listing(&data.rows, columns, &text::Page { start: self.start, total: self.total, cursor: &cursor })
+        let page = text::Page { start: self.start, total: self.total, cursor: &cursor };
+        text::with_content(text::listing(&data.rows, columns, &page), data.content.as_deref())
     }
 }
 

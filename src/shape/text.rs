@@ -69,6 +69,18 @@ pub fn listing(rows: &[&RawValue], columns: &[&str], page: &Page<'_>) -> String 
     out
 }
 
+/// A listing with the lines that its rows tell of below it, as far as there is room.
+pub fn with_content(mut listing: String, content: Option<&str>) -> String {
+    if let Some(content) = content {
+        let shown = upto(content, BYTE_CAP.saturating_sub(listing.len() + TAIL));
+        let _ = write!(listing, "\n\n{shown}");
+        if shown.len() < content.len() {
+            listing.push_str("\n… cut; `evidence` with the sha256 reads all of it");
+        }
+    }
+    listing
+}
+
 fn find<'r>(row: &'r [(Cow<'_, str>, Cow<'_, str>)], column: &str) -> Option<&'r str> {
     row.iter().find(|(name, _)| name == column).map(|(_, text)| &**text)
 }

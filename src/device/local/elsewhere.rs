@@ -1,12 +1,13 @@
 //! Systems without collectors: every question is `E_UNSUPPORTED`.
 
 use super::support;
+use crate::config::Config;
 use crate::error::{Error, ErrorCode, Result};
 use crate::guard::Order;
-use crate::model::{Answer, End, FileFacts, FileQuery, Job, Outcome, Query, Step, Verified, Wish};
+use crate::model::{Answer, End, FileFacts, FileQuery, Job, Outcome, Query, Step, Supply, Verified, Wish};
 use crate::shape::Untrusted;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 pub struct OwnThings;
@@ -20,7 +21,7 @@ impl OwnThings {
 }
 
 impl Host {
-    pub fn new(_: &Path, _: Arc<OwnThings>) -> Host {
+    pub fn new(_: &Config, _: Arc<OwnThings>) -> Host {
         Host
     }
 
@@ -44,7 +45,7 @@ impl Host {
         Err(unsupported())
     }
 
-    pub fn apply(&self, _: impl Iterator<Item = Order>, _: &Job) -> Outcome {
+    pub fn apply(&self, _: impl Iterator<Item = Order>, _: &dyn Supply, _: &Job) -> Outcome {
         let e = unsupported();
         let end = End::Failed { code: e.code.as_str().into(), message: e.message };
         Outcome { rows: Vec::new(), verified: Verified::No, end, warnings: Vec::new() }

@@ -18,15 +18,15 @@ pub(super) use elsewhere::{Host, OwnThings, Tree};
 pub(super) use linux::{host::Host, own::OwnThings, tree::Tree};
 
 use super::{Device, Fetched, Fut};
+use crate::config::Config;
 use crate::error::Result;
 use crate::guard::Approved;
 use crate::model::{
-    Answer, DeviceId, DeviceRef, DeviceRow, End, FileFacts, FileQuery, Job, Outcome, Query, Step, Timestamp, Verified,
-    Wish,
+    Answer, DeviceId, DeviceRef, DeviceRow, End, FileFacts, FileQuery, Job, Outcome, Query, Step, Supply, Timestamp,
+    Verified, Wish,
 };
 use pool::Pool;
 use std::fs::File;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -41,8 +41,8 @@ pub struct LocalDevice {
 
 impl LocalDevice {
     /// Opens nothing.
-    pub(super) fn new(home: &Path, own: Arc<OwnThings>, pool: Pool) -> LocalDevice {
-        LocalDevice { id: DeviceId::new(ID), host: Arc::new(Host::new(home, own)), pool }
+    pub(super) fn new(config: &Config, own: Arc<OwnThings>, pool: Pool) -> LocalDevice {
+        LocalDevice { id: DeviceId::new(ID), host: Arc::new(Host::new(config, own)), pool }
     }
 }
 
@@ -92,7 +92,7 @@ impl Device for LocalDevice {
         })
     }
 
-    fn apply<'a>(&'a self, approved: Approved, job: &'a Arc<Job>) -> Fut<'a, Outcome> {
+    fn apply<'a>(&'a self, approved: Approved, supply: Arc<dyn Supply>, job: &'a Arc<Job>) -> Fut<'a, Outcome> {
         let host = Arc::clone(&self.host);
         Box::pin(async move {
             let orders = match approved.orders(&self.id) {
@@ -103,7 +103,7 @@ impl Device for LocalDevice {
             let begins = Arc::clone(&began);
             let work = move |job: &Job| {
                 begins.store(true, Relaxed);
-                Ok(host.apply(orders, job))
+                Ok(host.apply(orders, &*supply, job))
             };
             match self.pool.run_effect(job, work).await {
                 Ok(outcome) => outcome,

@@ -10,13 +10,13 @@ pub fn on_host(wish: &Wish) -> Result<()> {
         Wish::Remediate { kind: EntityKind::Registry, .. } | Wish::Undo { kind: EntityKind::Registry, .. } => {
             "this host has no registry; a hive copy is evidence and is not changed here"
         }
-        Wish::Remediate { .. } | Wish::Undo { .. } => return system(wish),
+        Wish::Remediate { .. } | Wish::Undo { .. } | Wish::PutFile { .. } => return system(wish),
+        Wish::Run { .. } if cfg!(feature = "run") => return system(wish),
         Wish::Isolate { .. } | Wish::Release => "isolation is not built yet; `connections` shows what is open",
-        Wish::Run { .. } => "scripts are not run here yet; the typed commands look at the host",
-        Wish::PutFile { .. } => "files are not put here yet",
+        Wish::Run { .. } => "this build has no code to run scripts; the typed commands look at the host",
         Wish::Collect { .. } => "packages are not built yet; `getfile` collects single files",
         Wish::Scan { .. } => "there is no scanner yet; `fileinfo` gives hashes to look up",
-        Wish::DeleteScript { .. } => "there is no script library yet",
+        Wish::DeleteScript { .. } => "the script library is on no device",
         Wish::Disclose(_) => "content is read from the evidence store with `evidence`",
     };
     Err(no_wish(wish, "local", hint))

@@ -4,6 +4,7 @@ mod asking;
 mod binding;
 mod crash;
 mod display;
+mod library;
 mod people;
 mod processes;
 
@@ -33,6 +34,8 @@ fn config(home: &Path, policy: Option<PathBuf>) -> Config {
         allow_shared_account: false,
         limits: Limits::default(),
         images: Vec::new(),
+        working_folder: Some(home.join("put")),
+        library_keys: Vec::new(),
     }
 }
 

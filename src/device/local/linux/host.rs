@@ -7,24 +7,28 @@ use super::own::OwnThings;
 use super::systemd_bus::SystemdBus;
 use super::users::{Accounts, Users};
 use super::view::{Names, View};
+use super::work_folder::WorkFolder;
 use super::{
     arrival, connections, dir, drivers, enter, fetch, fileinfo, find, hash, persistence, processes, resolve, services,
     startup, tasks,
 };
+use crate::config::Config;
 use crate::device::local::support;
 use crate::device::local::windows_root::registry;
 use crate::error::Result;
 use crate::guard::Order;
-use crate::model::{Answer, FileFacts, FileQuery, Job, Outcome, Query, Step, Wish};
+use crate::model::{Answer, FileFacts, FileQuery, Job, Outcome, Query, Step, Supply, Wish};
 use crate::shape::Untrusted;
 use std::fs::File;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 pub struct Host {
     own: Arc<OwnThings>,
     users: Users,
-    quarantine: Quarantine,
+    settings: resolve::Settings,
+    /// A folder of our own for what is too big for memory.
+    spill: PathBuf,
 }
 
 impl Names for Accounts {
@@ -39,8 +43,13 @@ impl Names for Accounts {
 
 impl Host {
     /// Opens nothing.
-    pub fn new(home: &Path, own: Arc<OwnThings>) -> Host {
-        Host { own, users: Users::host(), quarantine: Quarantine::new(home) }
+    pub fn new(config: &Config, own: Arc<OwnThings>) -> Host {
+        let settings = resolve::Settings {
+            quarantine: Quarantine::new(&config.home),
+            work_folder: WorkFolder::new(config.working_folder.clone()),
+            script_time_s: config.limits.long_command_s,
+        };
+        Host { own, users: Users::host(), settings, spill: config.home.join("snapshots") }
     }
 
     /// The name of the host, and the system's own name with its version.
@@ -60,7 +69,7 @@ impl Host {
                 Answer::Processes(processes::list(&q, &self.users, &hashed, job)?)
             }
             Query::Connections(q) => Answer::Connections(connections::list(&q, &self.users, job)?),
-            Query::Remediated(q) => Answer::Remediated(self.quarantine.rows(&q, job)?),
+            Query::Remediated(q) => Answer::Remediated(self.settings.quarantine.rows(&q, job)?),
             Query::Services(_) => Answer::Services(services::list(&self.view()?, SystemdBus::host().as_ref(), job)?),
             Query::Tasks(q) => Answer::Tasks(tasks::list(&self.view()?, SystemdBus::host().as_ref(), &q, job)?),
             Query::Enter(_)
@@ -81,11 +90,14 @@ impl Host {
 
     pub fn resolve(&self, wish: &Wish, job: &Job) -> Result<Vec<Step>> {
         let (view, accounts, bus) = (self.view()?, self.users.accounts(), SystemdBus::host());
-        resolve::Resolver::new(&view, &accounts, &self.quarantine, bus.as_ref(), job).steps(wish)
+        resolve::Resolver::new(&view, &accounts, &self.settings, bus.as_ref(), job).steps(wish)
     }
 
-    pub fn apply(&self, orders: impl Iterator<Item = Order>, job: &Job) -> Outcome {
-        effect::carry_out(orders, &self.quarantine, SystemdBus::host().as_ref(), job)
+    pub fn apply(&self, orders: impl Iterator<Item = Order>, supply: &dyn Supply, job: &Job) -> Outcome {
+        let bus = SystemdBus::host();
+        let store = &self.settings.quarantine;
+        let ground = effect::Ground { store, bus: bus.as_ref(), supply, spill: &self.spill };
+        effect::carry_out(orders, &ground, job)
     }
 
     fn view(&self) -> Result<View> {

@@ -46,4 +46,5 @@ mod units;
 pub mod users;
 pub mod view;
 mod walk;
+mod work_folder;
 mod workers;

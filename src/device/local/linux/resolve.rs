@@ -4,6 +4,7 @@
 //! is the guard's own `E_SELF_TARGET`, what this program or the system lives on `E_PROTECTED`.
 
 mod layout;
+mod library;
 mod lines;
 mod protected;
 mod service;
@@ -17,6 +18,7 @@ use super::proc::{self, Clock, Entry, Proc};
 use super::systemd_bus::SystemdBus;
 use super::users::Accounts;
 use super::view::{How, Opened, View};
+use super::work_folder::WorkFolder;
 use super::{fileinfo, hash, package};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{DevicePath, EntityKind, FileIdentity, FileTarget, Job, ProcessTarget, Step, Unit, Wish};
@@ -69,9 +71,18 @@ const IDS: usize = 50;
 /// Ancestors that are looked at: more than any terminal has.
 const ANCESTORS: usize = 64;
 
+/// What this host's own settings say.
+pub struct Settings {
+    pub quarantine: Quarantine,
+    pub work_folder: WorkFolder,
+    /// Seconds that a script may run.
+    pub script_time_s: u64,
+}
+
 pub struct Resolver<'a> {
     view: &'a View,
     accounts: &'a Accounts,
+    settings: &'a Settings,
     quarantine: &'a Quarantine,
     /// Where the system's manager of services answers, where it runs.
     bus: Option<&'a SystemdBus>,
@@ -97,11 +108,11 @@ impl<'a> Resolver<'a> {
     pub fn new(
         view: &'a View,
         accounts: &'a Accounts,
-        quarantine: &'a Quarantine,
+        settings: &'a Settings,
         bus: Option<&'a SystemdBus>,
         job: &'a Job,
     ) -> Self {
-        Resolver { view, accounts, quarantine, bus, layout: Layout::default(), job }
+        Resolver { view, accounts, settings, quarantine: &settings.quarantine, bus, layout: Layout::default(), job }
     }
 
     pub fn steps(&self, wish: &Wish) -> Result<Vec<Step>> {
@@ -118,6 +129,8 @@ impl<'a> Resolver<'a> {
             Wish::Remediate { kind: EntityKind::Startup, ids } => self.remove_startup_items(ids),
             Wish::Remediate { kind: EntityKind::Service, ids } => self.stop_services(ids),
             Wish::Undo { kind, ids } => self.undo(*kind, ids),
+            Wish::Run { script, parameters, directory } => self.run_script(script, parameters, directory),
+            Wish::PutFile { item, overwrite, keep } => self.put_file(item, *overwrite, *keep),
             other => Err(Error::new(ErrorCode::Unsupported, format!("local has no `{}`", other.kind()))),
         }
     }

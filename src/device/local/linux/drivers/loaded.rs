@@ -96,7 +96,7 @@ fn line(line: &[u8]) -> Option<(String, Loaded)> {
     let name = fields.next().filter(|n| !n.is_empty())?;
     let users = fields.nth(2)?;
     let users = users.split(|b| *b == b',').filter(|u| !u.is_empty() && *u != b"-" && *u != b"[permanent]");
-    let flags = fields.last().and_then(|f| f.strip_prefix(b"(")?.strip_suffix(b")")).unwrap_or_default();
+    let flags = fields.next_back().and_then(|f| f.strip_prefix(b"(")?.strip_suffix(b")")).unwrap_or_default();
     // While it comes or goes it has a sign of that beside its flags.
     let taint = flags.iter().copied().filter(|b| !matches!(b, b'+' | b'-')).collect();
     let used_by = users.map(<[u8]>::to_vec).collect();

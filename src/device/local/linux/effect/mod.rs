@@ -8,9 +8,12 @@ mod bytes;
 mod line;
 mod link;
 mod place;
+mod put;
 mod quarantine;
 mod record;
 mod restore;
+#[cfg(feature = "run")]
+mod run;
 mod service;
 mod stop;
 
@@ -20,7 +23,8 @@ pub use record::{Kept, KeptFile, KeptLine, KeptProcess, Quarantine, Standing, Wh
 use super::systemd_bus::SystemdBus;
 use crate::error::{Error, ErrorCode};
 use crate::guard::Order;
-use crate::model::{End, Job, Outcome, ProcessTarget, Remediated, Step, Unit, Verified};
+use crate::model::{End, Job, Outcome, ProcessTarget, Remediated, Step, Supply, Unit, Verified};
+use std::path::Path;
 
 /// What one order came to.
 enum Did {
@@ -31,11 +35,27 @@ enum Did {
     /// The entity is not the approved one; nothing was done to it.
     Drift(String),
     Failed(Error),
+    /// Begun and ended before its end.
+    Broken {
+        row: Box<Remediated>,
+        error: Error,
+    },
     /// It may have happened.
     Unknown {
         row: Box<Remediated>,
         message: String,
     },
+}
+
+/// What effects need of this host beside their orders.
+pub struct Ground<'a> {
+    pub store: &'a Quarantine,
+    /// Where the system's manager of services answers, where it runs.
+    pub bus: Option<&'a SystemdBus>,
+    /// Where the bytes of library files come from.
+    pub supply: &'a dyn Supply,
+    /// A folder of our own for what is too big for memory.
+    pub spill: &'a Path,
 }
 
 impl Did {
@@ -49,16 +69,11 @@ impl Did {
 }
 
 /// Carries the orders out, one after the other, and stops at the first that is not done.
-pub fn carry_out(
-    orders: impl Iterator<Item = Order>,
-    store: &Quarantine,
-    bus: Option<&SystemdBus>,
-    job: &Job,
-) -> Outcome {
+pub fn carry_out(orders: impl Iterator<Item = Order>, ground: &Ground<'_>, job: &Job) -> Outcome {
     let mut outcome = Outcome { rows: Vec::new(), verified: Verified::Yes, end: End::Done, warnings: Vec::new() };
     let count = orders.size_hint().1.unwrap_or(0);
     job.expect(Unit::Steps, u64::try_from(count).unwrap_or(0));
-    store.sweep();
+    ground.store.sweep();
     let mut before = Before::default();
     for (index, order) in orders.enumerate() {
         let process = match order.step() {
@@ -67,7 +82,7 @@ pub fn carry_out(
         };
         let did = match job.check() {
             Err(e) => Did::Failed(e),
-            Ok(()) => carry_out_one(order, &mut before, store, bus, job),
+            Ok(()) => carry_out_one(order, &mut before, ground, job),
         };
         before.stopped = process;
         match did {
@@ -79,6 +94,10 @@ pub fn carry_out(
             }
             Did::Drift(message) => outcome.end = End::Drift { step: index, message },
             Did::Failed(e) => outcome.end = failed(&e),
+            Did::Broken { row, error } => {
+                outcome.rows.push(*row);
+                outcome.end = failed(&error);
+            }
             Did::Unknown { row, message } => {
                 outcome.rows.push(*row);
                 outcome.end = End::Unknown { message };
@@ -99,7 +118,8 @@ struct Before {
     replaced: line::Replaced,
 }
 
-fn carry_out_one(order: Order, before: &mut Before, store: &Quarantine, bus: Option<&SystemdBus>, job: &Job) -> Did {
+fn carry_out_one(order: Order, before: &mut Before, ground: &Ground<'_>, job: &Job) -> Did {
+    let (store, bus) = (ground.store, ground.bus);
     match order.step() {
         Step::Quarantine { .. } => quarantine::quarantine(order, before.stopped.as_ref(), store, job),
         Step::Restore { .. } => restore::restore(order, store, job),
@@ -113,9 +133,14 @@ fn carry_out_one(order: Order, before: &mut Before, store: &Quarantine, bus: Opt
         Step::Mask { .. } => link::mask(order, store),
         Step::Unmask { .. } => link::unmask(order, store),
         Step::ReloadServices => service::reload(order, bus, job),
-        Step::Disclose { .. } => Did::Failed(Error::new(
+        #[cfg(feature = "run")]
+        Step::Run { .. } => run::run(order, ground.supply, ground.spill, job),
+        #[cfg(not(feature = "run"))]
+        Step::Run { .. } => Did::Failed(Error::new(ErrorCode::Unsupported, "this build has no code to run scripts")),
+        Step::Put { .. } => put::put(order, ground.supply, job),
+        Step::Disclose { .. } | Step::DeleteScript { .. } => Did::Failed(Error::new(
             ErrorCode::Unsupported,
-            "a disclosure is read from the evidence store, not done here",
+            "what lies in this program's own stores is not done on a device",
         )),
     }
 }

@@ -94,6 +94,7 @@ pub fn reload(order: Order, bus: Option<&SystemdBus>, job: &Job) -> Did {
                 size_bytes: None,
                 at: Some(Timestamp::now()),
                 request_id: Some(order.request().clone()),
+                exit_code: None,
                 note: None,
             },
             Verified::Yes,

@@ -7,7 +7,7 @@ use super::place::{Place, identity, links, size};
 use super::*;
 use crate::device::local::linux::proc;
 use crate::guard::approved_for_test;
-use crate::model::{DeviceId, DevicePath, FileTarget, RemediatedQuery, Sha256, Timestamp, UndoId};
+use crate::model::{DeviceId, DevicePath, FileTarget, NoSupply, RemediatedQuery, Sha256, Timestamp, UndoId};
 use crate::private::scratch::Scratch;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -23,7 +23,8 @@ fn apply(home: &Path, steps: Vec<Step>) -> Outcome {
 fn apply_with(home: &Path, steps: Vec<Step>, bus: Option<&SystemdBus>) -> Outcome {
     let device = DeviceId::new("local");
     let orders = approved_for_test(&device, steps).orders(&device).unwrap();
-    carry_out(orders, &Quarantine::new(home), bus, &Job::default())
+    let ground = Ground { store: &Quarantine::new(home), bus, supply: &NoSupply, spill: home };
+    carry_out(orders, &ground, &Job::default())
 }
 
 fn device_path(path: &Path) -> DevicePath {

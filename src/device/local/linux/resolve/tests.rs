@@ -8,7 +8,7 @@ use crate::device::local::linux::effect;
 use crate::device::local::linux::own::OwnThings;
 use crate::device::local::linux::users::Users;
 use crate::guard::approved_for_test;
-use crate::model::{DeviceId, End, Outcome, RemediatedQuery, Sha256, Verified};
+use crate::model::{DeviceId, End, NoSupply, Outcome, RemediatedQuery, Sha256, Verified};
 use crate::private::scratch::Scratch;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ struct Case {
     dir: Scratch,
     view: View,
     accounts: Accounts,
-    quarantine: Quarantine,
+    settings: Settings,
     bus: Option<SystemdBus>,
     job: Job,
 }
@@ -31,7 +31,11 @@ fn case() -> Case {
     Case {
         view: View::host(own).unwrap(),
         accounts: Users::host().accounts(),
-        quarantine: Quarantine::new(&home),
+        settings: Settings {
+            quarantine: Quarantine::new(&home),
+            work_folder: WorkFolder::new(Some(dir.join("put"))),
+            script_time_s: 60,
+        },
         bus: None,
         home,
         dir,
@@ -41,7 +45,7 @@ fn case() -> Case {
 
 impl Case {
     fn steps(&self, wish: &Wish) -> Result<Vec<Step>> {
-        let resolver = Resolver::new(&self.view, &self.accounts, &self.quarantine, self.bus.as_ref(), &self.job);
+        let resolver = Resolver::new(&self.view, &self.accounts, &self.settings, self.bus.as_ref(), &self.job);
         Resolver { layout: Layout::below(&self.dir), ..resolver }.steps(wish)
     }
 
@@ -71,7 +75,9 @@ impl Case {
     fn apply(&self, steps: Vec<Step>) -> Outcome {
         let device = DeviceId::new("local");
         let orders = approved_for_test(&device, steps).orders(&device).unwrap();
-        effect::carry_out(orders, &self.quarantine, self.bus.as_ref(), &self.job)
+        let (store, bus) = (&self.settings.quarantine, self.bus.as_ref());
+        let ground = effect::Ground { store, bus, supply: &NoSupply, spill: &self.home };
+        effect::carry_out(orders, &ground, &self.job)
     }
 
     fn refused(&self, path: &Path) -> ErrorCode {
@@ -380,7 +386,7 @@ fn resolving_changes_nothing() {
         (after.accessed().unwrap(), after.modified().unwrap())
     );
     assert_eq!(std::fs::read_dir(&*case.home).unwrap().count(), 0);
-    assert!(case.quarantine.rows(&RemediatedQuery::default(), &case.job).unwrap().is_empty());
+    assert!(case.settings.quarantine.rows(&RemediatedQuery::default(), &case.job).unwrap().is_empty());
 }
 
 #[test]

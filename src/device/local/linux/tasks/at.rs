@@ -50,7 +50,7 @@ impl Script {
             std::str::from_utf8(digits).ok()?.parse().ok()
         });
         let is_cd = |l: &&[u8]| l.starts_with(b"cd ") && l.ends_with(b"|| {");
-        let head = lines.iter().position(|l| is_cd(l)).filter(|_| uid.is_some());
+        let head = lines.iter().position(is_cd).filter(|_| uid.is_some());
         let end = head.and_then(|cd| lines.iter().skip(cd).position(|l| *l == b"}").map(|brace| cd + brace + 1));
         let body = lines.get(end.unwrap_or(0)..).unwrap_or_default().iter().map(|l| l.trim_ascii());
         let mut commands: Vec<u8> = Vec::new();

@@ -78,8 +78,10 @@ impl Calendar {
         let mut words: Vec<&str> = text.split_ascii_whitespace().collect();
         words.first()?;
         let mut calendar = Calendar::midnight();
-        let is_zone =
-            |w: &&&str| w.contains('/') && w.starts_with(|c: char| c.is_ascii_alphabetic()) || **w == &"UTC"[..];
+        let is_zone = |w: &&&str| {
+            let is_area = w.contains('/') && w.starts_with(|c: char| c.is_ascii_alphabetic());
+            is_area || **w == "UTC"
+        };
         if let Some(zone) = words.last().filter(is_zone) {
             calendar.zone = Some(zone.as_bytes().to_vec());
             words.pop();

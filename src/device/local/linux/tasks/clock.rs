@@ -20,13 +20,16 @@ const ZONE_LIMIT: u64 = 256 << 10;
 /// Schedules whose next time is remembered.
 const REMEMBERED: usize = 10_000;
 
+/// Five fields, and the zone that they are in where they name one.
+type Schedule = (String, Option<Vec<u8>>);
+
 /// A point in time in the device's zone.
 pub struct Clock<'a> {
     sources: &'a Sources<'a>,
     now: Timestamp,
     zone: TimeZone,
     zones: RefCell<HashMap<Vec<u8>, TimeZone>>,
-    next: RefCell<HashMap<(String, Option<Vec<u8>>), Option<Timestamp>>>,
+    next: RefCell<HashMap<Schedule, Option<Timestamp>>>,
 }
 
 impl<'a> Clock<'a> {

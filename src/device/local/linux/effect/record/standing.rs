@@ -117,6 +117,7 @@ impl Kept {
             size_bytes: self.content().map(|f| f.size_bytes),
             at: Some(self.at),
             request_id: Some(self.request_id.clone()),
+            exit_code: None,
             note: self.note(standing).map(Untrusted::new),
         }
     }

@@ -30,7 +30,7 @@ fn a_line_of_a_crontab_goes_and_comes_back_by_its_id() {
 
     assert_eq!(case.apply(steps).end, End::Done);
     assert_eq!(read(&path), CRONTAB.replace("* * * * * root evil\n", ""));
-    let rows = case.quarantine.rows(&RemediatedQuery { kind: Some(ScheduledTask) }, &case.job).unwrap();
+    let rows = case.settings.quarantine.rows(&RemediatedQuery { kind: Some(ScheduledTask) }, &case.job).unwrap();
     assert_eq!((rows[0].r#type.as_str(), rows[0].id.raw(), rows[0].outcome.as_str()), ("scheduledtask", &*id, "cut"));
 
     let back = case.apply(case.undo(ScheduledTask, &id).unwrap());
@@ -200,7 +200,7 @@ fn an_undo_that_finds_another_file_than_it_showed_is_drift() {
     let outcome = case.apply(steps);
     assert!(matches!(outcome.end, End::Drift { .. }), "{outcome:?}");
     assert_eq!(read(&path), "changed\n");
-    assert_eq!(case.quarantine.rows(&RemediatedQuery::default(), &case.job).unwrap()[0].outcome, "cut");
+    assert_eq!(case.settings.quarantine.rows(&RemediatedQuery::default(), &case.job).unwrap()[0].outcome, "cut");
 }
 
 #[test]
