@@ -15,6 +15,15 @@ if [ ! -f hives/SYSTEM ]; then
   mv SYSTEM.part hives/SYSTEM
 fi
 
+# hives/testhive: 528 keys, every kind of list and value (data of a GPL project).
+if [ ! -f hives/testhive ]; then
+  mkdir -p nt-hive/src && touch nt-hive/src/lib.rs
+  printf '[package]\nname = "corpus"\nedition = "2024"\n[dependencies]\nnt-hive = "=0.3.0"\n[workspace]\n' >nt-hive/Cargo.toml
+  cargo vendor -q --manifest-path nt-hive/Cargo.toml nt-hive/vendor >/dev/null
+  mv nt-hive/vendor/nt-hive/testdata/testhive hives/testhive
+  rm -rf nt-hive
+fi
+
 # modules/: kernel modules of Debian's newest kernel, signed.
 if [ ! -d modules ]; then
   image=$(apt-cache depends linux-image-amd64 | awk '/Depends: linux-image-/ { print $2; exit }')

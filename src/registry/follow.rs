@@ -253,12 +253,14 @@ async fn done(core: &Arc<Core>, view: &RequestView, outcome: &Outcome, result: &
         return Ok(());
     }
     result.verified = Some(outcome.verified);
-    let mut data = serde_json::json!({ "rows": outcome.rows });
-    match super::captured::content(core, view, outcome).await {
-        Ok(Some(content)) => data["content"] = content.into(),
-        Ok(None) => {}
-        Err(e) => result.warnings.push(format!("its output is not shown: {}", scrub(&e.message))),
-    }
+    let content = super::captured::content(core, view, outcome).await.unwrap_or_else(|e| {
+        result.warnings.push(format!("its output is not shown: {}", scrub(&e.message)));
+        None
+    });
+    let data = match content {
+        Some(content) => serde_json::json!({ "rows": outcome.rows, "content": content }),
+        None => serde_json::json!({ "rows": outcome.rows }),
+    };
     result.data = serde_json::value::to_raw_value(&data).ok().map(|r| crate::shape::scrub_json(&r));
     result.page = Some(Page::whole(outcome.rows.len()));
     Ok(())

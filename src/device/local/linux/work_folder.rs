@@ -27,7 +27,8 @@ impl WorkFolder {
             (Some(configured), true, _) => configured.join("kept"),
             (Some(configured), false, _) => this_boot(configured)?,
             (None, true, true) => "/var/lib/live-response/files".into(),
-            (None, false, true) => "/run/live-response/files".into(),
+            // Not below `/run/live-response`: others have to look into that for the sockets.
+            (None, false, true) => "/run/live-response-files".into(),
             (None, true, false) => data_home()?.join("live-response/files"),
             (None, false, false) => match runtime_dir() {
                 Some(runtime) => runtime.join("live-response/files"),

@@ -205,7 +205,7 @@ impl Bins {
         let mut put =
             |from: usize, bytes: &[u8]| self.0[start + from..start + from + bytes.len()].copy_from_slice(bytes);
         put(0, b"nk");
-        put(2, &(if latin { 0x20u16 } else { 0 } | u16::from(parent == u32::MAX) * 0x0c).to_le_bytes());
+        put(2, &(u16::from(latin) * 0x20 + u16::from(parent == u32::MAX) * 0x0c).to_le_bytes());
         put(4, &WRITTEN.to_le_bytes());
         put(16, &parent.to_le_bytes());
         put(20, &u32::try_from(below.len()).unwrap().to_le_bytes());

@@ -1,6 +1,6 @@
 //! Cells: pieces of a hive bin, each with its size before it; negative while it is in use.
 
-use super::base::{BINS, u32_at};
+use super::base::{BINS, u16_at, u32_at};
 use super::damage::Damage;
 use super::pages::Pages;
 
@@ -27,6 +27,23 @@ impl Cells {
             return None;
         }
         Some(content)
+    }
+
+    /// A record and the name after it, of the length that stands at `length_at` in it. A longer one than the cell has
+    /// room for is cut.
+    pub fn read_named(&self, offset: u32, record: usize, length_at: usize) -> Option<Vec<u8>> {
+        /// Nearly every name is shorter.
+        const USUAL: usize = 256;
+        let mut cell = self.read(offset, record + USUAL)?;
+        let length = usize::from(u16_at(&cell, length_at)?);
+        if length > USUAL {
+            cell = self.read(offset, record + length)?;
+        }
+        if cell.len() < record + length {
+            self.damage.note("names that are longer than their cell", Self::place(offset));
+        }
+        cell.truncate(record + length);
+        Some(cell)
     }
 
     /// Bytes of a cell's content from `from` on.

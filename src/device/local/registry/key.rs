@@ -29,18 +29,13 @@ pub struct Key {
 
 impl Key {
     pub(super) fn read(cells: &Cells, offset: u32) -> Option<Key> {
-        let cell = cells.read(offset, 76 + usize::from(u16::MAX))?;
+        let cell = cells.read_named(offset, 76, 72)?;
         let [b'n', b'k', ..] = cell.as_slice() else {
             cells.damage.note("keys that are none", Cells::place(offset));
             return None;
         };
         let flags = u16_at(&cell, 2)?;
-        let length = usize::from(u16_at(&cell, 72)?);
-        let held = cell.get(76..).unwrap_or_default();
-        let name = held.get(..length).unwrap_or_else(|| {
-            cells.damage.note("names that are longer than their cell", Cells::place(offset));
-            held
-        });
+        let name = cell.get(76..)?;
         Some(Key {
             offset,
             name: if flags & 0x20 != 0 { Name::latin(name) } else { Name::utf16(name) },

@@ -100,6 +100,18 @@ fn hives_are_read_as_hivex_reads_them() {
 }
 
 #[test]
+fn a_hive_of_every_kind_of_list_is_read_as_hivex_reads_it() {
+    let Some(path) = tools::corpus("hives/testhive") else { return };
+    let opened = open(std::fs::read(&path).unwrap(), vec![]).unwrap();
+    let lines = dump(&opened.hive);
+    assert_eq!(opened.hive.damage().words(), None);
+    assert_eq!(lines.iter().filter(|l| l.starts_with('K')).count(), 528);
+    if tools::python("hivex") {
+        equal(lines, oracle(&path), "testhive");
+    }
+}
+
+#[test]
 fn a_whole_system_hive_is_read_as_hivex_reads_it() {
     let Some(path) = tools::corpus("hives/SYSTEM") else { return };
     let opened = Hive::open("SYSTEM", Arc::new(std::fs::File::open(&path).unwrap()), vec![], &Job::default()).unwrap();

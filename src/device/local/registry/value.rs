@@ -34,20 +34,15 @@ pub struct Data {
 
 impl Value {
     pub(super) fn read(cells: &Cells, offset: u32) -> Option<Value> {
-        let cell = cells.read(offset, 20 + usize::from(u16::MAX))?;
+        let cell = cells.read_named(offset, 20, 2)?;
         let [b'v', b'k', ..] = cell.as_slice() else {
             cells.damage.note("values that are none", Cells::place(offset));
             return None;
         };
-        let length = usize::from(u16_at(&cell, 2)?);
         let raw_size = u32_at(&cell, 4)?;
         let at = u32_at(&cell, 8)?;
         let flags = u16_at(&cell, 16)?;
-        let held = cell.get(20..).unwrap_or_default();
-        let name = held.get(..length).unwrap_or_else(|| {
-            cells.damage.note("names that are longer than their cell", Cells::place(offset));
-            held
-        });
+        let name = cell.get(20..)?;
         let name = if flags & 1 == 1 { Name::latin(name) } else { Name::utf16(name) };
         let mut size = raw_size & 0x7fff_ffff;
         let place = match raw_size & 0x8000_0000 {

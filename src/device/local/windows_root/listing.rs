@@ -5,13 +5,14 @@ use crate::device::local::registry::{Data, Hive, Key, Value, kind_name};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{DevicePath, Job, RegistryKey, RegistryRow, SecretValue};
 use crate::shape::Untrusted;
+use std::collections::{HashMap, HashSet};
 
 /// Rows of one key are held in memory.
 const ROWS: usize = 100_000;
 /// Of one value's data that is shown; twice as much is left for hex digits. The wire cuts what is longer in a listing.
 const DATA: usize = 64 * 1024;
 /// Of all data of one key.
-const DATA_IN_ALL: usize = 16 * 1024 * 1024;
+const DATA_IN_ALL: usize = 8 * 1024 * 1024;
 
 /// What the root key of a single hive is shown as; keys below it are shown without it.
 pub const ROOT: &str = "\\";
@@ -147,8 +148,8 @@ enum AsItWas<'h> {
     NoKey,
     Key {
         hive: &'h Hive,
-        values: Vec<Value>,
-        subkeys: std::collections::HashSet<String>,
+        values: HashMap<String, Value>,
+        subkeys: HashSet<String>,
     },
 }
 
@@ -158,15 +159,15 @@ impl<'h> AsItWas<'h> {
         let Some(key) = hive.find(hive.root(), found.inside.iter().map(String::as_str), job)? else {
             return Ok(AsItWas::NoKey);
         };
-        let values = hive.values(&key).take(ROWS).collect();
-        let subkeys = hive.subkeys(&key, job)?.take(ROWS).map(|k| k.name.to_string()).collect();
-        Ok(AsItWas::Key { hive, values, subkeys })
+        let values = hive.values(&key).take(ROWS).map(|value| (value.name.to_string(), value)).collect();
+        Ok(AsItWas::Key { hive, values, subkeys: subkeys(hive, &key, job)? })
     }
 
     fn lacks_value(&self, value: &Value, data: &Data) -> Option<bool> {
         let AsItWas::Key { hive, values, .. } = self else { return matches!(self, AsItWas::NoKey).then_some(true) };
-        let same = |old: &Value| old.name == value.name && old.kind == value.kind && old.size == value.size;
-        let there = values.iter().any(|old| same(old) && hive.data(old, data.bytes.len()).bytes == data.bytes);
+        let there = values.get(value.name.as_str()).is_some_and(|old| {
+            old.kind == value.kind && old.size == value.size && hive.data(old, data.bytes.len()).bytes == data.bytes
+        });
         (!there).then_some(true)
     }
 
@@ -184,18 +185,20 @@ impl<'h> AsItWas<'h> {
         if from_log > 0 {
             job.warn(format!("{from_log} rows stand only in a transaction log, not in the hive file: `from_log`"));
         }
-        let AsItWas::Key { values, subkeys, .. } = self else { return Ok(()) };
+        let AsItWas::Key { values, subkeys: before, .. } = self else { return Ok(()) };
         if !whole {
             return Ok(());
         }
-        let now: std::collections::HashSet<String> =
-            found.hive().subkeys(&found.key, job)?.map(|k| k.name.to_string()).collect();
-        let valued = |old: &&Value| !found.hive().values(&found.key).any(|v| v.name == old.name);
-        let gone = subkeys.iter().filter(|name| !now.contains(*name)).count()
-            + values.iter().take(1_000).filter(valued).count();
+        let keys = subkeys(found.hive(), &found.key, job)?;
+        let valued: HashSet<String> = found.hive().values(&found.key).take(ROWS).map(|v| v.name.to_string()).collect();
+        let gone = before.difference(&keys).count() + values.keys().filter(|name| !valued.contains(*name)).count();
         if gone > 0 {
             job.warn(format!("a log removes {gone} keys or values that stand in the hive file"));
         }
         Ok(())
     }
+}
+
+fn subkeys(hive: &Hive, key: &Key, job: &Job) -> Result<HashSet<String>> {
+    Ok(hive.subkeys(key, job)?.take(ROWS).map(|key| key.name.to_string()).collect())
 }

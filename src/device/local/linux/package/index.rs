@@ -91,6 +91,9 @@ impl Verdict<'_> {
     }
 }
 
+/// Paths by their last part.
+type ByName = HashMap<Vec<u8>, Vec<Box<[u8]>>>;
+
 /// All packages' files.
 #[derive(Debug, Default)]
 pub struct Index {
@@ -105,7 +108,7 @@ pub struct Index {
     /// Top directories that are links into `/usr`.
     merged: Vec<Vec<u8>>,
     /// Files that a package's script may copy, by their name.
-    originals: OnceLock<HashMap<Vec<u8>, Vec<Box<[u8]>>>>,
+    originals: OnceLock<ByName>,
 }
 
 impl Index {
@@ -145,7 +148,7 @@ impl Index {
     /// configuration that a package's script made is a copy of.
     pub fn original(&self, name: &[u8], digests: &Digests) -> Option<&[u8]> {
         let originals = self.originals.get_or_init(|| {
-            let mut originals: HashMap<Vec<u8>, Vec<Box<[u8]>>> = HashMap::new();
+            let mut originals = ByName::new();
             for path in self.files.keys().filter(|path| is_configuration(path)) {
                 originals.entry(base(path).to_vec()).or_default().push(path.clone());
             }
@@ -242,7 +245,9 @@ impl Index {
 
     fn add_conffile(&mut self, entry: &[u8]) {
         let entry = match entry.iter().rposition(|b| *b == b' ') {
-            Some(at) if matches!(entry.get(at + 1..), Some(b"obsolete" | b"remove-on-upgrade")) => &entry[..at],
+            Some(at) if matches!(entry.get(at + 1..), Some(b"obsolete" | b"remove-on-upgrade")) => {
+                entry.get(..at).unwrap_or_default()
+            }
             _ => entry,
         };
         let Some(at) = entry.iter().rposition(|b| *b == b' ') else { return };

@@ -67,7 +67,7 @@ pub fn authorized_keys(scan: &Scan<'_>, found: &mut Found) -> Result<()> {
 
 fn keys(found: &mut Found, item: &Item, account: Option<&Account>) {
     for line in only(|_| true).lines(&item.text).iter().take(KEYS) {
-        let Some((options, kind, blob, comment)) = key(line) else { continue };
+        let Some([options, kind, blob, comment]) = key(line) else { continue };
         let end = blob.get(blob.len().saturating_sub(16)..).unwrap_or_default();
         let shown = [kind, b" \xe2\x80\xa6", end].concat();
         let command = if options.is_empty() { shown } else { [options, b" ", &shown].concat() };
@@ -80,7 +80,7 @@ fn keys(found: &mut Found, item: &Item, account: Option<&Account>) {
 }
 
 /// Options, type, key and comment of a line; `man 8 sshd`, "AUTHORIZED_KEYS FILE FORMAT".
-fn key(line: &[u8]) -> Option<(&[u8], &[u8], &[u8], &[u8])> {
+fn key(line: &[u8]) -> Option<[&[u8]; 4]> {
     let mut quoted = false;
     let starts = |at: usize| {
         let rest = line.get(at..).unwrap_or_default();
@@ -97,7 +97,7 @@ fn key(line: &[u8]) -> Option<(&[u8], &[u8], &[u8], &[u8])> {
             let (options, rest) = line.split_at(i);
             let mut words = rest.splitn(3, |b| b.is_ascii_whitespace());
             let (kind, blob) = (words.next()?, words.next()?);
-            return Some((options.trim_ascii(), kind, blob, words.next().unwrap_or_default().trim_ascii()));
+            return Some([options.trim_ascii(), kind, blob, words.next().unwrap_or_default().trim_ascii()]);
         }
     }
     None
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn a_key_is_found_behind_options_with_spaces_and_quotes() {
         let line = br#"command="echo \"ssh-rsa x\" y",no-pty ssh-ed25519 AAAAC3 me@host x"#;
-        let (options, kind, blob, comment) = key(line).unwrap();
+        let [options, kind, blob, comment] = key(line).unwrap();
         assert_eq!((kind, blob, comment), (&b"ssh-ed25519"[..], &b"AAAAC3"[..], &b"me@host x"[..]));
         assert!(options.ends_with(b",no-pty"));
         for none in [&b""[..], b"ssh-rsa", b"\"ssh-rsa A", b"x y z"] {

@@ -81,7 +81,7 @@ fn a_service_goes_with_its_links_files_and_image_and_comes_back() {
     assert_eq!((&outcome.end, outcome.verified), (&End::Done, Verified::Yes), "{outcome:?}");
     assert!(case.tree().is_empty(), "{:?}", case.tree());
     assert_eq!(fake.calls(), ["stop evil.service", "reload"]);
-    let rows = case.quarantine.rows(&RemediatedQuery { kind: Some(Service) }, &case.job).unwrap();
+    let rows = case.settings.quarantine.rows(&RemediatedQuery { kind: Some(Service) }, &case.job).unwrap();
     assert!(rows.len() == 6 && rows.iter().all(|r| r.id.raw() == "evil.service"), "{rows:?}");
 
     let steps = case.undo(Service, "evil.service").unwrap();
@@ -242,7 +242,7 @@ fn a_real_systemd_stops_a_service_forgets_it_and_starts_it_again() {
     let Some(container) = Container::boot() else { return };
     let case = Case { bus: Some(container.bus()), ..case() };
     let steps = |wish: &Wish| {
-        let resolver = Resolver::new(&case.view, &case.accounts, &case.quarantine, case.bus.as_ref(), &case.job);
+        let resolver = Resolver::new(&case.view, &case.accounts, &case.settings, case.bus.as_ref(), &case.job);
         Resolver { layout: Layout::below(container.root()), ..resolver }.steps(wish).unwrap()
     };
     let tell = |what: &[&str]| container.systemctl(what).trim().to_owned();
