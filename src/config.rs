@@ -113,6 +113,20 @@ impl Config {
         Self::load_with(explicit, &|name| std::env::var_os(name))
     }
 
+    /// No file, no policy, every default.
+    pub fn of_home(home: PathBuf) -> Config {
+        Config {
+            file: None,
+            home: absolute(home),
+            policy: None,
+            allow_shared_account: false,
+            limits: Limits::default(),
+            images: Vec::new(),
+            working_folder: None,
+            library_keys: Vec::new(),
+        }
+    }
+
     fn load_with(explicit: Option<&Path>, env: &dyn Fn(&str) -> Option<OsString>) -> Result<Config> {
         let env_path = |name: &str| env(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         let below_home = |xdg: &str, rest: &str| {

@@ -11,6 +11,7 @@ pub mod audit;
 pub mod cli;
 pub mod commands;
 pub mod config;
+mod dead_man;
 pub mod decide;
 pub mod device;
 pub mod dispatcher;

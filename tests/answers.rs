@@ -172,7 +172,7 @@ fn failed_unsupported_running_and_followed() {
     for tool in live_response::commands::ALL {
         let name = tool.spec().name;
         let (_, example) = tool.spec().examples.last().expect("an example");
-        let unsupported = ["registry", "analyze", "collect", "scan", "isolate", "release"];
+        let unsupported = ["registry", "analyze", "collect", "scan"];
         if unsupported.contains(&name) {
             let result = rpc.call(name, serde_json::from_str(example).expect("JSON"));
             check(name, &result, "refused");
@@ -219,6 +219,18 @@ fn pending_denied_and_done() {
     let denied = rpc.call("fg", json!({ "command_id": pending["command_id"] }));
     check("undo", &denied["data"]["command"], "refused");
     assert_eq!(denied["data"]["command"]["error"]["code"], "E_DENIED", "{denied}");
+}
+
+#[test]
+fn refused_where_nobody_is_enrolled() {
+    let home = Home::new();
+    let mut rpc = Rpc::start(&home);
+    rpc.call("connect", json!({}));
+    for (tool, arguments) in [("isolate", json!({ "type": "selective", "comment": "x" })), ("release", json!({}))] {
+        let result = rpc.call(tool, arguments);
+        check(tool, &result, "refused");
+        assert_eq!(result["error"]["code"], "E_NO_HUMAN_CHANNEL", "{result}");
+    }
 }
 
 #[test]

@@ -105,7 +105,7 @@ mod tests {
     use crate::guard::approved_for_test;
     use crate::model::{
         Answer, ArrivalQuery, Ask, ConnectionQuery, DirQuery, End, EntityKind, FileQuery, NoSupply, Outcome,
-        ProcessQuery, Query, RemediatedQuery, ServiceQuery, Verified, Wish,
+        ProcessQuery, Query, RegistryQuery, RemediatedQuery, Verified, Wish,
     };
     use crate::private::scratch::Scratch;
     use tokio::io::AsyncReadExt;
@@ -222,8 +222,7 @@ mod tests {
             all.open(&format!("image:{}", dir.display()), &job).await.unwrap(),
         );
         let unsupported = |e: Error| assert!(e.code == ErrorCode::Unsupported && e.hint.is_some(), "{e}");
-        unsupported(local.read(ServiceQuery::default().query(), &job).await.err().unwrap());
-        unsupported(local.supports(&Wish::Release).unwrap_err());
+        unsupported(local.read(RegistryQuery::default().query(), &job).await.err().unwrap());
         for query in
             [ProcessQuery::default().query(), ConnectionQuery::default().query(), RemediatedQuery::default().query()]
         {

@@ -8,6 +8,10 @@ mod image;
 pub mod local;
 
 pub use devices::Devices;
+#[cfg(target_os = "linux")]
+pub(crate) use local::linux::effect::{hold as hold_isolation, revive as revive_isolation};
+#[cfg(not(target_os = "linux"))]
+pub(crate) use local::{hold_isolation, revive_isolation};
 
 use crate::error::Result;
 use crate::guard::Approved;

@@ -4,8 +4,8 @@
 //! refuse it when the entity is no longer the one that a person saw.
 
 use super::{
-    DevicePath, FileIdentity, LibraryItem, LineTarget, LinkTarget, PartOf, ServiceTarget, Sha256, Timestamp, UndoId,
-    row,
+    DevicePath, FileIdentity, Isolation, IsolationRules, LibraryItem, LineTarget, LinkTarget, PartOf, Release,
+    ServiceTarget, Sha256, Timestamp, UndoId, row,
 };
 use crate::shape::Untrusted;
 use schemars::JsonSchema;
@@ -49,8 +49,10 @@ pub enum Wish {
         kind: EntityKind,
         ids: Vec<String>,
     },
+    /// `rules` are the policy's, put in before the device resolves it.
     Isolate {
         selective: bool,
+        rules: IsolationRules,
     },
     Release,
     /// `directory` is where the script starts.
@@ -219,10 +221,14 @@ pub enum Step {
     DeleteScript { item: LibraryItem },
     /// Shows a slice of sealed content to the requester.
     Disclose { slice: Disclosure },
+    /// Cuts the host off the network.
+    Isolate { isolation: Isolation },
+    /// Ends an isolation.
+    Release { release: Release },
 }
 
 impl Step {
-    /// Whether `undo` reverses it, so that the person's code is the only line to give. A disclosure is not undone.
+    /// Whether `undo`, or `release`, reverses it, so that no check value is asked for. A disclosure is not undone.
     pub const fn is_reversible(&self) -> bool {
         match self {
             Step::Quarantine { .. }
@@ -236,9 +242,10 @@ impl Step {
             | Step::RestoreLink { .. }
             | Step::Mask { .. }
             | Step::Unmask { .. }
-            // Of a file that is put nothing is replaced: `remediate file` takes it away.
-            | Step::Put { .. }
             | Step::ReloadServices => true,
+            // Of a file that is put nothing is replaced: `remediate file` takes it away.
+            Step::Put { .. } => true,
+            Step::Isolate { .. } | Step::Release { .. } => true,
             Step::Run { .. } | Step::DeleteScript { .. } | Step::Disclose { .. } => false,
         }
     }

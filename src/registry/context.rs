@@ -134,10 +134,18 @@ impl<'a> Context<'a> {
         if let Some(pending) = self.admit(&intent).await? {
             return Ok(pending);
         }
-        let steps = device.resolve(&wish, self.job).await?;
+        let steps = device.resolve(&self.by_policy(wish).await?, self.job).await?;
         self.job.check()?;
         let view = self.core.guard(move |g| g.submit(intent, steps)).await??;
         Ok(Reply::Pending(Box::new(view)))
+    }
+
+    /// What the policy has a say in, put into the wish.
+    async fn by_policy(&self, mut wish: Wish) -> Result<Wish> {
+        if let Wish::Isolate { rules, .. } = &mut wish {
+            *rules = self.core.guard(|g| g.isolation_rules()).await??;
+        }
+        Ok(wish)
     }
 
     /// Proposes what is done with a file of the library: looked up, hashed and judged before the device resolves it.

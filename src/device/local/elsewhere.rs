@@ -66,6 +66,20 @@ impl Tree {
     }
 }
 
+/// An isolation that its dead-man ended: never, here.
+pub struct Ended {
+    pub by: crate::model::RequestId,
+    pub why: &'static str,
+}
+
+pub fn hold_isolation(_: &Path, _: &mut dyn std::io::Write) -> Result<Option<Ended>> {
+    Err(unsupported())
+}
+
+pub fn revive_isolation(_: &Path) -> Result<bool> {
+    Ok(false)
+}
+
 fn unsupported() -> Error {
     Error::new(ErrorCode::Unsupported, "this system is not supported yet").hint("run it on Linux")
 }

@@ -14,6 +14,8 @@ mod windows_root;
 
 #[cfg(not(target_os = "linux"))]
 pub(super) use elsewhere::{Host, OwnThings, Tree};
+#[cfg(not(target_os = "linux"))]
+pub(crate) use elsewhere::{hold_isolation, revive_isolation};
 #[cfg(target_os = "linux")]
 pub(super) use linux::{host::Host, own::OwnThings, tree::Tree};
 

@@ -12,7 +12,7 @@ pub fn on_host(wish: &Wish) -> Result<()> {
         }
         Wish::Remediate { .. } | Wish::Undo { .. } | Wish::PutFile { .. } => return system(wish),
         Wish::Run { .. } if cfg!(feature = "run") => return system(wish),
-        Wish::Isolate { .. } | Wish::Release => "isolation is not built yet; `connections` shows what is open",
+        Wish::Isolate { .. } | Wish::Release => return system(wish),
         Wish::Run { .. } => "this build has no code to run scripts; the typed commands look at the host",
         Wish::Collect { .. } => "packages are not built yet; `getfile` collects single files",
         Wish::Scan { .. } => "there is no scanner yet; `fileinfo` gives hashes to look up",

@@ -7,6 +7,7 @@ use super::own::OwnThings;
 use super::systemd_bus::SystemdBus;
 use super::users::{Accounts, Users};
 use super::view::{Names, View};
+use super::watch::Watch;
 use super::work_folder::WorkFolder;
 use super::{
     arrival, connections, dir, drivers, enter, fetch, fileinfo, find, hash, persistence, processes, resolve, services,
@@ -63,7 +64,7 @@ impl Host {
 
     pub fn read(&self, query: Query, job: &Job) -> Result<Answer> {
         Ok(match query {
-            Query::Arrival(_) => Answer::Arrival(arrival::read(job)?),
+            Query::Arrival(_) => Answer::Arrival(arrival::read(&Watch::new(self.settings.quarantine.home()), job)?),
             Query::Processes(q) => {
                 let hashed = |image: &File| hash::sha256(image, job);
                 Answer::Processes(processes::list(&q, &self.users, &hashed, job)?)

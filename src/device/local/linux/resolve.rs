@@ -18,8 +18,9 @@ use super::proc::{self, Clock, Entry, Proc};
 use super::systemd_bus::SystemdBus;
 use super::users::Accounts;
 use super::view::{How, Opened, View};
+use super::watch::Watch;
 use super::work_folder::WorkFolder;
-use super::{fileinfo, hash, package};
+use super::{fileinfo, hash, package, preflight};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{DevicePath, EntityKind, FileIdentity, FileTarget, Job, ProcessTarget, Step, Unit, Wish};
 use crate::shape::Untrusted;
@@ -129,6 +130,11 @@ impl<'a> Resolver<'a> {
             Wish::Remediate { kind: EntityKind::Startup, ids } => self.remove_startup_items(ids),
             Wish::Remediate { kind: EntityKind::Service, ids } => self.stop_services(ids),
             Wish::Undo { kind, ids } => self.undo(*kind, ids),
+            Wish::Isolate { selective, rules } => {
+                let watch = Watch::new(self.quarantine.home());
+                preflight::isolate(*selective, rules, &watch, self.accounts, self.job).map(|step| vec![step])
+            }
+            Wish::Release => preflight::release(&Watch::new(self.quarantine.home())).map(|step| vec![step]),
             Wish::Run { script, parameters, directory } => self.run_script(script, parameters, directory),
             Wish::PutFile { item, overwrite, keep } => self.put_file(item, *overwrite, *keep),
             other => Err(Error::new(ErrorCode::Unsupported, format!("local has no `{}`", other.kind()))),

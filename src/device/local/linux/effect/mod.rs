@@ -1,12 +1,16 @@
-//! What changes this host: files, lines and links that go and come back, processes and services that are stopped.
+//! What changes this host: files, lines and links that go and come back, processes and services that are stopped, and its
+//! isolation.
 //!
 //! Invariant: nothing here runs without an [`Order`], taken by value, and every order is checked again against the
 //! entity on the opened handle. An entity that is not the approved one is left as it is and reported as drift.
 #![allow(clippy::disallowed_methods)]
 
 mod bytes;
+mod dead_man;
+mod isolate;
 mod line;
 mod link;
+mod nft;
 mod place;
 mod put;
 mod quarantine;
@@ -17,10 +21,13 @@ mod run;
 mod service;
 mod stop;
 
+pub use dead_man::{hold, revive};
+pub use nft::program as nft_program;
 pub use place::Place;
 pub use record::{Kept, KeptFile, KeptLine, KeptProcess, Quarantine, Standing, What, undo_id};
 
 use super::systemd_bus::SystemdBus;
+use super::watch::Watch;
 use crate::error::{Error, ErrorCode};
 use crate::guard::Order;
 use crate::model::{End, Job, Outcome, ProcessTarget, Remediated, Step, Supply, Unit, Verified};
@@ -124,6 +131,8 @@ fn carry_out_one(order: Order, before: &mut Before, ground: &Ground<'_>, job: &J
         Step::Quarantine { .. } => quarantine::quarantine(order, before.stopped.as_ref(), store, job),
         Step::Restore { .. } => restore::restore(order, store, job),
         Step::Stop { .. } => stop::stop(order, store, job),
+        Step::Isolate { .. } => isolate::isolate(order, &Watch::new(store.home()), job),
+        Step::Release { .. } => isolate::release(order, &Watch::new(store.home()), job),
         Step::CutLine { .. } => line::cut(order, &mut before.replaced, store),
         Step::PutLine { .. } => line::put(order, &mut before.replaced, store),
         Step::StopService { .. } => service::stop(order, bus, store, job),
