@@ -27,6 +27,7 @@ pub mod nearest;
 pub mod principal;
 pub mod private;
 pub mod registry;
+pub mod secret;
 pub mod session;
 pub mod shape;
 #[cfg(all(target_os = "linux", feature = "run"))]

@@ -150,6 +150,8 @@ fn completed_projected_and_empty() {
         ("processes", json!({ "filter": "pid=0" })),
         ("dir", json!({ "path": folder, "fields": ["name", "size_bytes"], "sort": "-size_bytes", "limit": 1 })),
         ("disconnect", json!({ "session": session })),
+        ("connect", json!({ "device": format!("image:{folder}") })),
+        ("collect", json!({})),
     ] {
         if tool == "registry" && !has_hive {
             continue;
@@ -172,7 +174,7 @@ fn failed_unsupported_running_and_followed() {
     for tool in live_response::commands::ALL {
         let name = tool.spec().name;
         let (_, example) = tool.spec().examples.last().expect("an example");
-        let unsupported = ["registry", "analyze", "collect", "scan"];
+        let unsupported = ["registry", "analyze", "scan"];
         if unsupported.contains(&name) {
             let result = rpc.call(name, serde_json::from_str(example).expect("JSON"));
             check(name, &result, "refused");

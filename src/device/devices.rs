@@ -22,6 +22,7 @@ struct Images(Arc<[PathBuf]>);
 pub struct Devices {
     local: Arc<LocalDevice>,
     own: Arc<OwnThings>,
+    home: PathBuf,
     pool: Pool,
     images: Images,
 }
@@ -32,7 +33,7 @@ impl Devices {
         let own = Arc::new(OwnThings::new(config.home.clone(), files));
         let pool = Pool::default();
         let local = Arc::new(LocalDevice::new(config, Arc::clone(&own), pool.clone()));
-        Devices { local, own, pool, images: Images(config.images.as_slice().into()) }
+        Devices { local, own, home: config.home.clone(), pool, images: Images(config.images.as_slice().into()) }
     }
 
     /// The devices that are known without being named.
@@ -70,7 +71,7 @@ impl Devices {
     }
 
     fn image(&self, dir: PathBuf) -> ImageDevice {
-        ImageDevice::new(dir, Arc::clone(&self.own), self.pool.clone())
+        ImageDevice::new(dir, self.home.clone(), Arc::clone(&self.own), self.pool.clone())
     }
 }
 

@@ -143,6 +143,7 @@ pub(super) fn entity(step: &Step) -> Entity {
             of("process", format!("{}@{}", process.pid, process.start_ticks), Some(&process.image_sha256))
         }
         Step::Restore { undo_id, sha256, .. } => of("undo", undo_id.to_string(), Some(sha256)),
+        Step::Collect { directory, name, .. } => of("package", format!("{directory} {name}"), None),
         Step::CutLine { file, line, .. } => {
             of("line", format!("{}:{}", file.identity, line.number), Some(&file.sha256))
         }
@@ -189,6 +190,7 @@ pub(super) fn paths(step: &Step) -> Vec<&DevicePath> {
     match step {
         Step::Quarantine { file, .. } | Step::CutLine { file, .. } | Step::PutLine { file, .. } => vec![&file.path],
         Step::Stop { process, .. } => process.image.iter().collect(),
+        Step::Collect { folder, .. } => vec![folder],
         Step::Run { interpreter, directory, .. } => vec![interpreter, directory],
         Step::Put { path, .. } => vec![path],
         Step::DeleteScript { .. } => Vec::new(),

@@ -198,6 +198,9 @@ fn steps(out: &mut String, plan: &Plan, flags: &[&str]) -> std::fmt::Result {
             Step::Stop { keep_image: true, .. } => "Stop this process for good, and keep a copy of its image",
             Step::Stop { keep_image: false, .. } => "Stop this process for good",
             Step::Restore { .. } => "Put this file back where it was: what was removed returns",
+            Step::Collect { .. } => {
+                "Write a forensics package into this folder as a new file (remediate takes it away)"
+            }
             Step::CutLine { .. } => "Take this line out of this file (undo puts it back)",
             Step::PutLine { .. } => "Put this line back into this file: what was removed returns",
             Step::StopService { .. } => "Stop this service (undo starts it again)",
@@ -227,6 +230,13 @@ fn steps(out: &mut String, plan: &Plan, flags: &[&str]) -> std::fmt::Result {
                 field(out, "size", &format!("{size_bytes} bytes"))?;
                 field(out, "mode, owner", &format!("{:04o}, {uid}:{gid}", mode & 0o7777))?;
                 field(out, "undo record", undo_id.as_str())?;
+            }
+            Step::Collect { folder, directory, name, profile } => {
+                field(out, "folder", &folder.to_text())?;
+                field(out, "identity", &directory.to_string())?;
+                field(out, "new file", name)?;
+                field(out, "profile", profile.as_str())?;
+                field(out, "! content", "it may hold password hashes and keys; this device's root alone may read it")?;
             }
             Step::CutLine { .. }
             | Step::PutLine { .. }

@@ -3,6 +3,7 @@
 //! Because it is data it can be batched into one script, stored in a plan, or sent to an agent. Text that a device
 //! wrote is [`Untrusted`] or a [`DevicePath`]; both clean themselves when they are serialised.
 
+mod collect;
 mod device;
 mod file;
 mod file_row;
@@ -20,6 +21,7 @@ mod row;
 mod target;
 mod time;
 
+pub use collect::*;
 pub use device::*;
 pub use file::*;
 pub use file_row::*;

@@ -4,7 +4,7 @@
 //! refuse it when the entity is no longer the one that a person saw.
 
 use super::{
-    DevicePath, FileIdentity, Isolation, IsolationRules, LibraryItem, LineTarget, LinkTarget, PartOf, Release,
+    DevicePath, FileIdentity, Isolation, IsolationRules, LibraryItem, LineTarget, LinkTarget, PartOf, Profile, Release,
     ServiceTarget, Sha256, Timestamp, UndoId, row,
 };
 use crate::shape::Untrusted;
@@ -66,9 +66,10 @@ pub enum Wish {
         overwrite: bool,
         keep: bool,
     },
+    /// A package into a folder of the device.
     Collect {
-        output_folder: Option<DevicePath>,
-        profile: String,
+        folder: DevicePath,
+        profile: Profile,
     },
     Scan {
         kind: String,
@@ -184,6 +185,8 @@ pub enum Step {
     Stop { process: ProcessTarget, keep_image: bool },
     /// Puts a quarantined file back where it was.
     Restore { undo_id: UndoId, path: DevicePath, size_bytes: u64, sha256: Sha256, mode: u32, uid: u32, gid: u32 },
+    /// Writes a new package into a folder; nothing that is there is replaced.
+    Collect { folder: DevicePath, directory: FileIdentity, name: String, profile: Profile },
     /// Takes one line out of a file; the whole file as it was is kept.
     CutLine { file: FileTarget, line: LineTarget, part_of: PartOf },
     /// Puts a cut line back into the file as it is now, before the line that has this number.
@@ -243,8 +246,8 @@ impl Step {
             | Step::Mask { .. }
             | Step::Unmask { .. }
             | Step::ReloadServices => true,
-            // Of a file that is put nothing is replaced: `remediate file` takes it away.
-            Step::Put { .. } => true,
+            // A file that is put or collected replaces nothing: `remediate file` takes it away.
+            Step::Put { .. } | Step::Collect { .. } => true,
             Step::Isolate { .. } | Step::Release { .. } => true,
             Step::Run { .. } | Step::DeleteScript { .. } | Step::Disclose { .. } => false,
         }
@@ -281,7 +284,7 @@ row! {
         pub r#type: String,
         /// What was named: a path, a pid.
         pub id: Untrusted,
-        /// `quarantined`, `stopped`, `cut`, `unlinked`, `masked`, `restored`, `image_kept`, `ran`, `put`, `not_done`, …;
+        /// `quarantined`, `stopped`, `cut`, `unlinked`, `masked`, `restored`, `image_kept`, `ran`, `put`, `collected`, …;
         /// in `remediate list` the state now.
         pub outcome: String,
         /// What `undo` takes, besides the path.

@@ -4,9 +4,12 @@ use super::support;
 use crate::config::Config;
 use crate::error::{Error, ErrorCode, Result};
 use crate::guard::Order;
-use crate::model::{Answer, End, FileFacts, FileQuery, Job, Outcome, Query, Step, Supply, Verified, Wish};
+use crate::model::{
+    Answer, CollectQuery, End, FileFacts, FileQuery, Job, Outcome, PackageFacts, Query, Step, Supply, Verified, Wish,
+};
 use crate::shape::Untrusted;
 use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -41,6 +44,14 @@ impl Host {
         Err(unsupported())
     }
 
+    pub fn package_facts(&self, _: &CollectQuery) -> Result<FileFacts> {
+        Err(unsupported())
+    }
+
+    pub fn collect(&self, _: &CollectQuery, _: impl Write, _: &Job) -> Result<PackageFacts> {
+        Err(unsupported())
+    }
+
     pub fn resolve(&self, _: &Wish, _: &Job) -> Result<Vec<Step>> {
         Err(unsupported())
     }
@@ -53,12 +64,20 @@ impl Host {
 }
 
 impl Tree {
-    pub fn new(_: PathBuf, _: Arc<OwnThings>) -> Tree {
+    pub fn new(_: PathBuf, _: PathBuf, _: Arc<OwnThings>) -> Tree {
         Tree
     }
 
     pub fn read(&self, query: Query, _: &Job) -> Result<Answer> {
         Err(support::no_query(&query, "image"))
+    }
+
+    pub fn package_facts(&self, _: &CollectQuery) -> Result<FileFacts> {
+        Err(unsupported())
+    }
+
+    pub fn collect(&self, _: &CollectQuery, _: impl Write, _: &Job) -> Result<PackageFacts> {
+        Err(unsupported())
     }
 
     pub fn open(&self, _: &FileQuery, _: &Job) -> Result<(FileFacts, File)> {

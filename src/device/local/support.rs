@@ -10,11 +10,12 @@ pub fn on_host(wish: &Wish) -> Result<()> {
         Wish::Remediate { kind: EntityKind::Registry, .. } | Wish::Undo { kind: EntityKind::Registry, .. } => {
             "this host has no registry; a hive copy is evidence and is not changed here"
         }
-        Wish::Remediate { .. } | Wish::Undo { .. } | Wish::PutFile { .. } => return system(wish),
+        Wish::Remediate { .. } | Wish::Undo { .. } | Wish::PutFile { .. } | Wish::Collect { .. } => {
+            return system(wish);
+        }
         Wish::Run { .. } if cfg!(feature = "run") => return system(wish),
         Wish::Isolate { .. } | Wish::Release => return system(wish),
         Wish::Run { .. } => "this build has no code to run scripts; the typed commands look at the host",
-        Wish::Collect { .. } => "packages are not built yet; `getfile` collects single files",
         Wish::Scan { .. } => "there is no scanner yet; `fileinfo` gives hashes to look up",
         Wish::DeleteScript { .. } => "the script library is on no device",
         Wish::Disclose(_) => "content is read from the evidence store with `evidence`",
@@ -27,7 +28,7 @@ pub fn on_image(wish: &Wish) -> Result<()> {
     Err(no_wish(
         wish,
         "an image",
-        "images are read only: `getfile` collects from them; change the host itself on `local`",
+        "images are read only: `getfile` and `collect` without output_folder collect from them; change the host itself on `local`",
     ))
 }
 

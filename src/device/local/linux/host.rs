@@ -2,6 +2,7 @@
 //!
 //! Invariant: blocking; runs on the pool. Only `apply` changes anything, by orders.
 
+use super::collect::Collector;
 use super::effect::{self, Quarantine};
 use super::own::OwnThings;
 use super::systemd_bus::SystemdBus;
@@ -18,13 +19,15 @@ use crate::device::local::support;
 use crate::device::local::windows_root::registry;
 use crate::error::Result;
 use crate::guard::Order;
-use crate::model::{Answer, FileFacts, FileQuery, Job, Outcome, Query, Step, Supply, Wish};
+use crate::model::{Answer, CollectQuery, FileFacts, FileQuery, Job, Outcome, PackageFacts, Query, Step, Supply, Wish};
 use crate::shape::Untrusted;
 use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 pub struct Host {
+    home: PathBuf,
     own: Arc<OwnThings>,
     users: Users,
     settings: resolve::Settings,
@@ -50,7 +53,8 @@ impl Host {
             work_folder: WorkFolder::new(config.working_folder.clone()),
             script_time_s: config.limits.long_command_s,
         };
-        Host { own, users: Users::host(), settings, spill: config.home.join("snapshots") }
+        let home = config.home.clone();
+        Host { spill: home.join("snapshots"), home, own, users: Users::host(), settings }
     }
 
     /// The name of the host, and the system's own name with its version.
@@ -89,6 +93,22 @@ impl Host {
         fetch::open(&self.view()?, query, job)
     }
 
+    /// What is known of a package before it is made.
+    pub fn package_facts(&self, query: &CollectQuery) -> Result<FileFacts> {
+        self.collector(|c| Ok(c.facts(query.profile)))
+    }
+
+    /// Writes a package of this host.
+    pub fn collect(&self, query: &CollectQuery, to: impl Write, job: &Job) -> Result<PackageFacts> {
+        self.collector(|c| c.pack(query.profile, to, job))
+    }
+
+    fn collector<T>(&self, work: impl FnOnce(&Collector<'_>) -> Result<T>) -> Result<T> {
+        let ask = |query: Query, job: &Job| self.read(query, job);
+        let host = Self::name().clean().into_owned();
+        work(&Collector { view: &self.view()?, ask: &ask, home: &self.home, host })
+    }
+
     pub fn resolve(&self, wish: &Wish, job: &Job) -> Result<Vec<Step>> {
         let (view, accounts, bus) = (self.view()?, self.users.accounts(), SystemdBus::host());
         resolve::Resolver::new(&view, &accounts, &self.settings, bus.as_ref(), job).steps(wish)
@@ -97,7 +117,8 @@ impl Host {
     pub fn apply(&self, orders: impl Iterator<Item = Order>, supply: &dyn Supply, job: &Job) -> Outcome {
         let bus = SystemdBus::host();
         let store = &self.settings.quarantine;
-        let ground = effect::Ground { store, bus: bus.as_ref(), supply, spill: &self.spill };
+        let pack = |profile, to: &mut dyn Write, job: &Job| self.collect(&CollectQuery { profile }, to, job);
+        let ground = effect::Ground { store, bus: bus.as_ref(), supply, spill: &self.spill, pack: &pack };
         effect::carry_out(orders, &ground, job)
     }
 

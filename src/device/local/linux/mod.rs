@@ -4,7 +4,8 @@
 //! which keeps the guard's own things out.
 
 pub mod arrival;
-pub mod connections;
+pub mod collect;
+mod connections;
 mod container;
 pub mod dir;
 pub mod drivers;
@@ -47,7 +48,7 @@ mod sysv;
 pub mod tasks;
 mod tlsh;
 pub mod tree;
-mod units;
+pub mod units;
 pub mod users;
 pub mod view;
 mod walk;

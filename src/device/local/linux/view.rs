@@ -4,7 +4,7 @@
 //! device ever blocks), and the guard's own things are refused on the handle.
 
 use super::facts::Facts;
-use super::own::{OwnThings, handle_path, is_below, self_target};
+use super::own::{OwnSet, OwnThings, handle_path, is_below, self_target};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{DevicePath, FileIdentity};
 use crate::shape::Untrusted;
@@ -115,8 +115,13 @@ impl View {
 
     /// Opens a path of the device. `E_NOT_FOUND` (with near names), `E_ACCESS`, `E_NOT_A_FILE`, `E_SELF_TARGET`.
     pub fn open(&self, path: &DevicePath, how: How) -> Result<Opened> {
+        self.open_among(&self.own.snapshot(), path, how)
+    }
+
+    /// [`View::open`] against a snapshot of what is own, for walks.
+    pub(super) fn open_among(&self, own: &OwnSet, path: &DevicePath, how: How) -> Result<Opened> {
         let handle = self.handle(path, how)?;
-        self.own.refuse_handle(handle.as_fd(), path)?;
+        self.own.refuse(own, handle.as_fd(), path)?;
         let opened = self.describe(handle, path)?;
         match how {
             How::File if !opened.facts.is_file() => Err(not_a_file(path, opened.facts.kind())),

@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod bytes;
+mod collect;
 mod dead_man;
 mod isolate;
 mod line;
@@ -28,10 +29,14 @@ pub use record::{Kept, KeptFile, KeptLine, KeptProcess, Quarantine, Standing, Wh
 
 use super::systemd_bus::SystemdBus;
 use super::watch::Watch;
-use crate::error::{Error, ErrorCode};
+use crate::error::{Error, ErrorCode, Result};
 use crate::guard::Order;
-use crate::model::{End, Job, Outcome, ProcessTarget, Remediated, Step, Supply, Unit, Verified};
+use crate::model::{End, Job, Outcome, PackageFacts, ProcessTarget, Profile, Remediated, Step, Supply, Unit, Verified};
+use std::io::Write;
 use std::path::Path;
+
+/// Writes a package of this host.
+pub type Pack<'a> = dyn Fn(Profile, &mut dyn Write, &Job) -> Result<PackageFacts> + 'a;
 
 /// What one order came to.
 enum Did {
@@ -63,6 +68,8 @@ pub struct Ground<'a> {
     pub supply: &'a dyn Supply,
     /// A folder of our own for what is too big for memory.
     pub spill: &'a Path,
+    /// Makes packages.
+    pub pack: &'a Pack<'a>,
 }
 
 impl Did {
@@ -133,6 +140,7 @@ fn carry_out_one(order: Order, before: &mut Before, ground: &Ground<'_>, job: &J
         Step::Stop { .. } => stop::stop(order, store, job),
         Step::Isolate { .. } => isolate::isolate(order, &Watch::new(store.home()), job),
         Step::Release { .. } => isolate::release(order, &Watch::new(store.home()), job),
+        Step::Collect { .. } => collect::collect(order, ground.pack, job),
         Step::CutLine { .. } => line::cut(order, &mut before.replaced, store),
         Step::PutLine { .. } => line::put(order, &mut before.replaced, store),
         Step::StopService { .. } => service::stop(order, bus, store, job),

@@ -23,7 +23,7 @@ fn apply(home: &Path, steps: Vec<Step>) -> Outcome {
 fn apply_with(home: &Path, steps: Vec<Step>, bus: Option<&SystemdBus>) -> Outcome {
     let device = DeviceId::new("local");
     let orders = approved_for_test(&device, steps).orders(&device).unwrap();
-    let ground = Ground { store: &Quarantine::new(home), bus, supply: &NoSupply, spill: home };
+    let ground = Ground { store: &Quarantine::new(home), bus, supply: &NoSupply, spill: home, pack: &no_package };
     carry_out(orders, &ground, &Job::default())
 }
 
@@ -602,4 +602,8 @@ fn a_disclosure_is_not_done_here() {
     };
     let outcome = apply(&Scratch::new(), vec![Step::Disclose { slice }]);
     assert!(matches!(&outcome.end, End::Failed { code, .. } if code == "E_UNSUPPORTED"));
+}
+
+fn no_package(_: Profile, _: &mut dyn Write, _: &Job) -> Result<PackageFacts> {
+    unreachable!("no package is asked for")
 }

@@ -22,9 +22,6 @@ use clock::Clock;
 use globset::{GlobBuilder, GlobMatcher};
 use std::collections::HashSet;
 
-pub use at::{Name as AtName, Script as AtScript};
-pub use crontab::parse as parse_crontab;
-
 const PASSWD_LIMIT: u64 = 16 << 20;
 const NAME_LIMIT: usize = 1_024;
 
@@ -118,6 +115,20 @@ impl<'a> Collect<'a> {
     fn uid_of(&self, name: &Untrusted) -> u32 {
         self.accounts.iter().find(|a| a.shown() == *name).map_or(0, |a| a.uid)
     }
+}
+
+/// Reads a crontab as a user's and as the system's, for `fuzz/`.
+pub fn exhaust_crontab(bytes: &[u8]) {
+    for with_user in [false, true] {
+        let _ = crontab::parse(bytes, with_user);
+    }
+    let _ = std::str::from_utf8(bytes).ok().and_then(calendar::Calendar::parse);
+}
+
+/// Reads a job of `at`: its first 14 bytes as the name, all as the script.
+pub fn exhaust_at(bytes: &[u8]) {
+    let _ = bytes.get(..14).and_then(at::Name::parse);
+    let _ = at::Script::parse(bytes);
 }
 
 #[cfg(test)]
