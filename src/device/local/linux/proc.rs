@@ -135,6 +135,9 @@ pub fn numbers(directory: impl AsFd, job: &Job) -> Result<rustix::io::Result<Vec
     Ok(Ok(found))
 }
 
+/// A number, and what it leads to.
+pub type Descriptor = (u32, Vec<u8>);
+
 impl Entry {
     /// Reads a file whose content the kernel makes in one piece; at most `limit` bytes.
     fn read<'b>(&self, name: &str, buffer: &'b mut Vec<u8>, limit: usize) -> rustix::io::Result<&'b [u8]> {
@@ -238,7 +241,7 @@ impl Entry {
     }
 
     /// Its descriptors with what they lead to, as the kernel names it; so many at most.
-    pub fn descriptors(&self, limit: usize, job: &Job) -> Result<rustix::io::Result<Vec<(u32, Vec<u8>)>>> {
+    pub fn descriptors(&self, limit: usize, job: &Job) -> Result<rustix::io::Result<Vec<Descriptor>>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = match openat(&self.directory, "fd", flags, Mode::empty()) {
             Ok(directory) => directory,
