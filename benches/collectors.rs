@@ -1,5 +1,5 @@
 //! Whole commands against the peer tools, in one run: `live-response console -c …` with every row printed, beside `ps
-//! aux`, `ss -tanp`, `ls -l`, `find`, `fd` and `sha256sum`. Prints the medians and their ratio; judges nothing.
+//! aux`, `ss -tanp`, `ls -l`, `find`, `fd`, `sha256sum` and `tar | zstd`. Prints the medians and their ratio; judges nothing.
 //!
 //! cargo bench --bench collectors [-- NAME…]
 
@@ -30,6 +30,7 @@ fn main() {
     bench.run("dir", dir);
     bench.run("findfile", findfile);
     bench.run("fileinfo", fileinfo);
+    bench.run("collect", collect);
     bench.run("persistence", persistence);
     let _ = fs::remove_dir_all(root);
 }
@@ -189,6 +190,38 @@ fn fileinfo(bench: &Bench) {
         role("tlsh"),
         "TLSH alone (fast-tlsh)",
     );
+}
+
+/// A gibibyte of lines like a log's, in an image that has nothing else: with a manifest and sealed, against an archive.
+fn collect(bench: &Bench) {
+    let log = bench.root.join("image/var/log");
+    fs::create_dir_all(&log).expect("a folder");
+    let mut seed = 1u64;
+    let mut number = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        seed >> 33
+    };
+    for i in 0..256 {
+        let mut text = String::with_capacity(4 << 20);
+        while text.len() < 4 << 20 {
+            let (a, b, c) = (number(), number(), number());
+            text.push_str(&format!(
+                "2026-11-24T{:02}:{:02}:{:02}Z host-{} sshd[{}]: Failed password for user{} from 10.{}.{}.{} port {} ssh2\n",
+                a % 24, a % 60, b % 60, i % 7, b % 32_768, c % 1000, a % 256, b % 256, c % 256, 1024 + b % 60_000
+            ));
+        }
+        fs::write(log.join(format!("auth.log.{i}")), text).expect("room for 1 GiB");
+    }
+    let image = bench.root.join("image");
+    let mut ours = Command::new(env!("CARGO_BIN_EXE_live-response"));
+    ours.args(["call", "collect", "{}", "--device", &format!("image:{}", image.display())]);
+    ours.env("LIVE_RESPONSE_HOME", bench.root.join("home")).env("XDG_CONFIG_HOME", bench.root.join("config"));
+    ours.env_remove("LIVE_RESPONSE_CONFIG");
+    let mut theirs = Command::new("sh");
+    let archive = bench.root.join("peer.tar.zst");
+    let line = "tar -C \"$0\" -cf - var/log | zstd -q -f -T0 -3 -o \"$1\" && sync \"$1\"";
+    theirs.args(["-c", line]).arg(&image).arg(archive);
+    bench.pair("collect of 1 GiB of logs, sealed", ours, theirs, "tar | zstd -T0 -3, synced");
 }
 
 /// The whole scan beside the part of it that one program does: the search for SUID files.

@@ -30,6 +30,8 @@ pub struct Config {
     pub limits: Limits,
     /// Directories that `image:` may open; none listed means any, in embedded mode.
     pub images: Vec<PathBuf>,
+    /// The socket of a ClamAV daemon that is at none of the usual places.
+    pub clamd: Option<PathBuf>,
     /// Where `putfile` puts files on this host; `None` for the usual places.
     pub working_folder: Option<PathBuf>,
     /// Minisign public keys whose signatures on library files count.
@@ -97,6 +99,7 @@ struct WrittenLimits {
 #[serde(deny_unknown_fields, default)]
 struct WrittenLocal {
     images: Vec<PathBuf>,
+    clamd: Option<PathBuf>,
     working_folder: Option<PathBuf>,
 }
 
@@ -111,6 +114,21 @@ impl Config {
     /// be missing. State lies in `$LIVE_RESPONSE_HOME`, else `$XDG_STATE_HOME/live-response`.
     pub fn load(explicit: Option<&Path>) -> Result<Config> {
         Self::load_with(explicit, &|name| std::env::var_os(name))
+    }
+
+    /// No file, no policy, every default.
+    pub fn of_home(home: PathBuf) -> Config {
+        Config {
+            file: None,
+            home: absolute(home),
+            policy: None,
+            allow_shared_account: false,
+            limits: Limits::default(),
+            images: Vec::new(),
+            clamd: None,
+            working_folder: None,
+            library_keys: Vec::new(),
+        }
     }
 
     fn load_with(explicit: Option<&Path>, env: &dyn Fn(&str) -> Option<OsString>) -> Result<Config> {
@@ -150,6 +168,7 @@ impl Config {
             library_keys: library_keys(written.library.keys, file.as_deref())?,
             limits: limits(&written.limits, file.as_deref())?,
             images: written.local.images.into_iter().map(|p| beside_file(file.as_deref(), p)).collect(),
+            clamd: written.local.clamd.map(|p| beside_file(file.as_deref(), p)),
             allow_shared_account: written.guard.allow_shared_account,
             home: absolute(home),
             policy: policy.map(absolute),

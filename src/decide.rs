@@ -8,13 +8,15 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::evidence::Custody;
 use crate::guard::{Approved, Ballot, Execution, RequestView};
 use crate::model::{
-    Disclosure, End, Job, LibraryItem, Outcome, Remediated, RequestId, SessionId, Sha256, Timestamp, Verified,
+    Disclosure, End, Job, LibraryItem, Outcome, Question, Remediated, RequestId, SessionId, Sha256, Timestamp, Verified,
 };
 use crate::registry::{Core, blocking};
 use crate::shape::Untrusted;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 /// A device that was told to stop answers within this, or its outcome is unknown.
 const STOP_GRACE: Duration = Duration::from_secs(15);
@@ -22,6 +24,12 @@ const STOP_GRACE: Duration = Duration::from_secs(15);
 const SCRIPT_GRACE: Duration = Duration::from_secs(40);
 /// How often a halt or a cancel is looked for while a script runs.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// The person who approves, for what running work asks.
+pub trait Person {
+    /// Whether the person says yes. Dropped when the work waits no longer.
+    fn says_yes<'a>(&'a mut self, question: &'a str) -> Pin<Box<dyn Future<Output = bool> + 'a>>;
+}
 
 /// What a vote led to.
 #[derive(Debug)]
@@ -67,10 +75,11 @@ impl Dispatcher {
     /// Refusals are the guard's: `E_FACTOR_INVALID`, `E_TOO_FAST`, `E_EXPIRED`, `E_CONSUMED` and the like. What the
     /// device makes of the plan is no error here: it is the outcome. SIGINT stops a script that runs; nothing else is
     /// stopped half way.
-    pub async fn decide(&self, ballot: Ballot) -> Result<Decided> {
+    pub async fn decide(&self, ballot: Ballot, person: &mut dyn Person) -> Result<Decided> {
         let mut signals = Signals::take()?;
         let core = self.core().clone();
         let script = Arc::new(Job::default());
+        let (asks, mut questions) = unbounded_channel();
         let mut decided = tokio::spawn({
             let script = script.clone();
             async move {
@@ -78,13 +87,21 @@ impl Dispatcher {
                 if !voted.granted {
                     return Ok(Decided::Counted(voted.view));
                 }
-                run(&core, voted.view, script).await
+                run(&core, voted.view, script, asks).await
             }
         });
         let ended = loop {
+            let question: Question = tokio::select! {
+                ended = &mut decided => break ended,
+                Some(question) = questions.recv() => question,
+                () = signals.interrupted() => {
+                    script.cancel();
+                    continue;
+                }
+            };
             tokio::select! {
                 ended = &mut decided => break ended,
-                () = signals.interrupted() => script.cancel(),
+                yes = person.says_yes(&question.text) => question.answer(yes),
             }
         };
         drop(signals);
@@ -93,7 +110,12 @@ impl Dispatcher {
 }
 
 /// `script`: the job of a plan that runs a script.
-async fn run(core: &Arc<Core>, view: RequestView, script: Arc<Job>) -> Result<Decided> {
+async fn run(
+    core: &Arc<Core>,
+    view: RequestView,
+    script: Arc<Job>,
+    asks: UnboundedSender<Question>,
+) -> Result<Decided> {
     let id = view.id.clone();
     let (approved, execution) = core.guard(move |g| g.consume(&id)).await??;
     let (execution, begun) = core
@@ -104,7 +126,10 @@ async fn run(core: &Arc<Core>, view: RequestView, script: Arc<Job>) -> Result<De
         .await?;
     let job = if approved.time_limit_s().is_some() { script } else { Arc::default() };
     let outcome = match begun {
-        Ok(()) => perform(core, approved, &view, job).await,
+        Ok(()) => {
+            job.ask_of(asks);
+            perform(core, approved, &view, job).await
+        }
         Err(e) => failed(&e),
     };
     let view = record(core, execution, &outcome).await?;

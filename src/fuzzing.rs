@@ -6,3 +6,21 @@ use crate::model::Job;
 pub fn hive(bytes: &[u8]) {
     crate::device::local::registry::exhaust(bytes, &Job::default());
 }
+
+/// A unit file, and every value of it as a command line.
+#[cfg(target_os = "linux")]
+pub fn unit(bytes: &[u8]) {
+    crate::device::local::linux::units::exhaust(bytes);
+}
+
+/// A crontab, a user's and the system's.
+#[cfg(target_os = "linux")]
+pub fn cron(bytes: &[u8]) {
+    crate::device::local::linux::tasks::exhaust_crontab(bytes);
+}
+
+/// A job of `at`, its name and its script.
+#[cfg(target_os = "linux")]
+pub fn at(bytes: &[u8]) {
+    crate::device::local::linux::tasks::exhaust_at(bytes);
+}

@@ -11,6 +11,7 @@ pub mod audit;
 pub mod cli;
 pub mod commands;
 pub mod config;
+mod dead_man;
 pub mod decide;
 pub mod device;
 pub mod dispatcher;
@@ -26,6 +27,7 @@ pub mod nearest;
 pub mod principal;
 pub mod private;
 pub mod registry;
+pub mod secret;
 pub mod session;
 pub mod shape;
 #[cfg(all(target_os = "linux", feature = "run"))]

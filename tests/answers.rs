@@ -128,6 +128,15 @@ fn completed_projected_and_empty() {
         ("processes", json!({ "pid": std::process::id(), "fields": ["pid", "sha256"] })),
         ("processes", json!({ "tree": true, "limit": 1000 })),
         ("connections", json!({})),
+        ("services", json!({})),
+        ("drivers", json!({})),
+        ("scheduledtasks", json!({})),
+        ("scheduledtasks", json!({ "name": "no-such-task" })),
+        ("startupfolders", json!({})),
+        ("analyze", json!({ "type": "file", "id": "plain.txt" })),
+        ("analyze", json!({ "type": "process", "id": std::process::id().to_string() })),
+        ("scan", json!({ "type": "path", "path": folder })),
+        ("scan", json!({ "path": file, "fields": ["path", "verdict"] })),
         ("getfile", json!({ "path": file })),
         ("evidence", json!({})),
         ("evidence", json!({ "name": "plain.txt" })),
@@ -145,6 +154,8 @@ fn completed_projected_and_empty() {
         ("processes", json!({ "filter": "pid=0" })),
         ("dir", json!({ "path": folder, "fields": ["name", "size_bytes"], "sort": "-size_bytes", "limit": 1 })),
         ("disconnect", json!({ "session": session })),
+        ("connect", json!({ "device": format!("image:{folder}") })),
+        ("collect", json!({})),
     ] {
         if tool == "registry" && !has_hive {
             continue;
@@ -167,17 +178,7 @@ fn failed_unsupported_running_and_followed() {
     for tool in live_response::commands::ALL {
         let name = tool.spec().name;
         let (_, example) = tool.spec().examples.last().expect("an example");
-        let unsupported = [
-            "drivers",
-            "scheduledtasks",
-            "startupfolders",
-            "registry",
-            "analyze",
-            "collect",
-            "scan",
-            "isolate",
-            "release",
-        ];
+        let unsupported = ["registry"];
         if unsupported.contains(&name) {
             let result = rpc.call(name, serde_json::from_str(example).expect("JSON"));
             check(name, &result, "refused");
@@ -224,6 +225,18 @@ fn pending_denied_and_done() {
     let denied = rpc.call("fg", json!({ "command_id": pending["command_id"] }));
     check("undo", &denied["data"]["command"], "refused");
     assert_eq!(denied["data"]["command"]["error"]["code"], "E_DENIED", "{denied}");
+}
+
+#[test]
+fn refused_where_nobody_is_enrolled() {
+    let home = Home::new();
+    let mut rpc = Rpc::start(&home);
+    rpc.call("connect", json!({}));
+    for (tool, arguments) in [("isolate", json!({ "type": "selective", "comment": "x" })), ("release", json!({}))] {
+        let result = rpc.call(tool, arguments);
+        check(tool, &result, "refused");
+        assert_eq!(result["error"]["code"], "E_NO_HUMAN_CHANNEL", "{result}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Used by all, and using only one another.
-const GROUND: &[&str] = &["model", "shape", "error", "config", "principal", "nearest", "private", "trace"];
+const GROUND: &[&str] = &["model", "shape", "error", "config", "principal", "nearest", "private", "secret", "trace"];
 
 /// What each part may use beside the ground and itself.
 const MAY_USE: &[(&str, &[&str])] = &[
@@ -16,6 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("principal", &[]),
     ("nearest", &[]),
     ("private", &[]),
+    ("secret", &[]),
     ("trace", &[]),
     ("audit", &[]),
     ("guard", &["audit"]),
@@ -28,8 +29,23 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("commands", &["registry", "evidence"]),
     ("dispatcher", &["registry", "commands", "guard", "session", "audit", "evidence", "library", "device"]),
     ("decide", &["dispatcher", "guard", "registry", "evidence"]),
+    ("dead_man", &["device", "guard", "audit"]),
     ("front", &["dispatcher", "registry", "commands"]),
-    ("cli", &["dispatcher", "decide", "front", "guard", "audit", "evidence", "registry", "commands", "supervise"]),
+    (
+        "cli",
+        &[
+            "dispatcher",
+            "decide",
+            "dead_man",
+            "front",
+            "guard",
+            "audit",
+            "evidence",
+            "registry",
+            "commands",
+            "supervise",
+        ],
+    ),
     ("main", &["cli"]),
     ("fuzzing", &["device"]),
 ];

@@ -6,13 +6,14 @@
 use super::io::Io;
 use super::{Exit, listing};
 use crate::config::Config;
-use crate::decide::{Decided, Signals};
+use crate::decide::{Decided, Person, Signals};
 use crate::dispatcher::Dispatcher;
 use crate::error::{Error, ErrorCode, Result};
 use crate::guard::{Ballot, Phase, Prompt, RequestView};
 use crate::model::{End, Outcome, RequestId, Timestamp, Verified, row};
 use crate::shape::Untrusted;
 use std::collections::HashSet;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -73,6 +74,11 @@ row! {
 const COLUMNS: &[&str] = &["request_id", "match", "state", "command", "device", "by", "expires"];
 
 pub(super) fn run(config: &Config, sub: Sub, io: &mut Io) -> Result<Exit> {
+    match crate::dead_man::revive(&config.home) {
+        Ok(true) => io.note("the dead-man of the isolation had died and was started again"),
+        Ok(false) => {}
+        Err(e) => io.complain(&e),
+    }
     let dispatcher = Dispatcher::new(config);
     match sub {
         Sub::List { json } => {
@@ -192,7 +198,8 @@ impl Approver {
             check,
             yes: true,
         };
-        match self.dispatcher.decide(ballot).await? {
+        let device = prompt.device;
+        match self.dispatcher.decide(ballot, &mut AtTerminal { io, signals, device }).await? {
             Decided::Counted(view) => {
                 io.say(&format!("yes to {} is on record; more people have to say yes", view.id))?;
                 Ok(Exit::Done)
@@ -296,6 +303,29 @@ pub(super) async fn known_person(dispatcher: &Arc<Dispatcher>, person: Option<&s
         (Some(name), all) if all.iter().any(|e| e.name == name) => Ok(()),
         (Some(name), _) => Err(Error::new(ErrorCode::ApproverNotEntitled, format!("{name:?} is not enrolled"))
             .hint("live-response approver list shows who is")),
+    }
+}
+
+/// Whoever gave the code.
+struct AtTerminal<'a> {
+    io: &'a mut Io,
+    signals: &'a mut Signals,
+    /// The device's name as the screen shows it.
+    device: String,
+}
+
+impl Person for AtTerminal<'_> {
+    fn says_yes<'a>(&'a mut self, question: &'a str) -> Pin<Box<dyn Future<Output = bool> + 'a>> {
+        Box::pin(async move {
+            loop {
+                match self.io.line(question, self.signals).await {
+                    Ok(Some(line)) if line == "yes" => return true,
+                    // A check value that nobody asked for.
+                    Ok(Some(line)) if !self.io.terminal && line == self.device => {}
+                    _ => return false,
+                }
+            }
+        })
     }
 }
 

@@ -148,7 +148,7 @@ fn about_host(rows: &mut Vec<CheckRow>) {
         rows.push(account());
         rows.push(descriptors());
         rows.push(beneath());
-        rows.push(program("firewall", "nft", "isolate will need nft"));
+        rows.push(program("firewall", "nft", "isolate needs nft"));
         rows.push(scanner());
     } else {
         rows.push(limited("collectors", "none for this system yet", "the local device is read on Linux only so far"));

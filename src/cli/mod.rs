@@ -76,6 +76,9 @@ enum Sub {
     Schema(schema::Args),
     /// What works here, and what is missing
     Doctor(doctor::Args),
+    /// Holds an isolation: started by the program itself
+    #[command(hide = true)]
+    DeadMan { home: PathBuf },
     /// Completions for a shell, on stdout
     Completions(completions::Args),
     /// Stands over an approved script; this program starts it
@@ -155,6 +158,7 @@ fn perform(cli: Cli, io: &mut Io) -> Result<Exit> {
         Sub::Policy(sub) => policy::run(&config()?, sub, io),
         Sub::Schema(args) => schema::run(&args, io),
         Sub::Doctor(args) => doctor::run(config(), args, io),
+        Sub::DeadMan { home } => crate::dead_man::run(home, &mut io.out).map(|()| Exit::Done),
         Sub::Completions(args) => completions::run(&args, &mut Cli::command(), io),
         #[cfg(all(target_os = "linux", feature = "run"))]
         Sub::Supervise => Ok(Exit::Done),

@@ -1,7 +1,7 @@
 //! `analyze`: what engines say of a file or a process.
 
-use crate::error::Result;
-use crate::model::{Analysis, AnalyzeQuery};
+use crate::error::{Error, ErrorCode, Result};
+use crate::model::{Analysis, AnalyzeQuery, DevicePath};
 use crate::principal::Role;
 use crate::registry::{Command, Context, Object, Reply, Spec};
 use schemars::JsonSchema;
@@ -40,10 +40,21 @@ impl Command for Analyze {
     type Output = Object<Box<Analysis>>;
 
     async fn run(args: Args, cx: &Context<'_>) -> Result<Reply<Self::Output>> {
-        let kind = match args.r#type {
-            Kind::File => "file",
-            Kind::Process => "process",
+        let query = match args.r#type {
+            Kind::File => AnalyzeQuery::File { path: path(&args.id, cx)? },
+            Kind::Process => AnalyzeQuery::Process { pid: pid(&args.id)? },
         };
-        Ok(Reply::Done(Object(cx.read(AnalyzeQuery { kind: kind.into(), id: args.id }).await?)))
+        Ok(Reply::Done(Object(cx.read(query).await?)))
     }
+}
+
+fn path(id: &str, cx: &Context<'_>) -> Result<DevicePath> {
+    let path = DevicePath::from_text(id).map_err(|e| Error::new(ErrorCode::BadArgs, format!("analyze: id: {e}")))?;
+    cx.path(&path)
+}
+
+fn pid(id: &str) -> Result<u32> {
+    id.parse().map_err(|_| {
+        Error::new(ErrorCode::BadArgs, format!("analyze: {id:?} is no pid")).hint("`processes` lists them")
+    })
 }

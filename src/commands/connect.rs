@@ -1,14 +1,12 @@
 //! `connect`: opens a session on a device.
 
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::Result;
 use crate::model::{Arrival, DeviceRef, SessionId};
-use crate::registry::{Command, Context, Effect, Object, Reply, Spec};
+use crate::registry::{Command, Context, Effect, Object, Reply, Spec, one_line};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub struct Connect;
-
-const MAX_COMMENT: usize = 200;
 
 /// Opens a session on a device; do this first. Later calls use the newest session.
 #[derive(Deserialize, JsonSchema)]
@@ -47,9 +45,7 @@ impl Command for Connect {
     type Output = Object<Connected>;
 
     async fn run(args: Args, cx: &Context<'_>) -> Result<Reply<Self::Output>> {
-        if args.comment.as_ref().is_some_and(|c| c.chars().count() > MAX_COMMENT || c.contains(['\n', '\r'])) {
-            return Err(Error::new(ErrorCode::BadArgs, "connect: a comment is one line of at most 200 characters"));
-        }
+        one_line("connect", args.comment.as_deref())?;
         let (session, arrival) = cx.connect(&args.device, args.comment).await?;
         Ok(Reply::Done(Object(Connected { session: session.id.clone(), device: session.device.describe(), arrival })))
     }

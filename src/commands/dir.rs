@@ -1,7 +1,7 @@
 //! `dir`: what lies in a directory.
 
 use crate::error::Result;
-use crate::model::{DevicePath, DirQuery, FileEntry, Listing};
+use crate::model::{DevicePath, DirQuery, FileRow, Listing};
 use crate::registry::{Command, Context, Reply, Spec};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -30,7 +30,7 @@ impl Command for Dir {
         ..Spec::READ
     };
     type Args = Args;
-    type Output = Listing<FileEntry>;
+    type Output = Listing<FileRow>;
 
     async fn run(args: Args, cx: &Context<'_>) -> Result<Reply<Self::Output>> {
         let path = args.path.map_or_else(|| cx.directory(), |p| cx.path(&p))?;

@@ -1,7 +1,7 @@
 //! `findfile`: where files of a name lie.
 
 use crate::error::Result;
-use crate::model::{DevicePath, FileEntry, FindQuery, Listing, Row, Timestamp};
+use crate::model::{DevicePath, FileRow, FindQuery, Listing, Row, Timestamp};
 use crate::registry::{Command, Context, Reply, Spec};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -47,7 +47,7 @@ impl Command for Findfile {
         ..Spec::READ
     };
     type Args = Args;
-    type Output = Listing<FileEntry>;
+    type Output = Listing<FileRow>;
 
     async fn run(args: Args, cx: &Context<'_>) -> Result<Reply<Self::Output>> {
         let path = cx.path(&args.path.unwrap_or_else(|| DevicePath::new(*b"/")))?;
@@ -59,7 +59,7 @@ impl Command for Findfile {
             max_size: args.max_size,
             modified_after: args.modified_after,
             modified_before: args.modified_before,
-            brief: !FileEntry::FIELDS.iter().any(|f| !BRIEF.contains(f) && cx.shows(f)),
+            brief: !FileRow::FIELDS.iter().any(|f| !BRIEF.contains(f) && cx.shows(f)),
         };
         Ok(Reply::Done(cx.read(query).await?.into()))
     }

@@ -1,9 +1,9 @@
 //! `isolate`: cuts a device off the network, after a person's yes.
 
 use crate::error::Result;
-use crate::model::{Listing, Remediated, Wish};
+use crate::model::{IsolationRules, Listing, Remediated, Wish};
 use crate::principal::Role;
-use crate::registry::{Command, Context, Effect, Reply, Spec};
+use crate::registry::{Command, Context, Effect, Reply, Spec, one_line};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -23,7 +23,6 @@ pub struct Args {
     /// Default full
     r#type: Option<Extent>,
     /// Why, for the record
-    #[allow(dead_code)]
     comment: Option<String>,
 }
 
@@ -45,6 +44,8 @@ impl Command for Isolate {
     type Output = Listing<Remediated>;
 
     async fn run(args: Args, cx: &Context<'_>) -> Result<Reply<Self::Output>> {
-        cx.propose(Wish::Isolate { selective: matches!(args.r#type, Some(Extent::Selective)) }).await
+        one_line("isolate", args.comment.as_deref())?;
+        let selective = matches!(args.r#type, Some(Extent::Selective));
+        cx.propose(Wish::Isolate { selective, rules: IsolationRules::default() }).await
     }
 }

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::model::{Listing, Remediated, Wish};
 use crate::principal::Role;
-use crate::registry::{Command, Context, Effect, Reply, Spec};
+use crate::registry::{Command, Context, Effect, Reply, Spec, one_line};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -14,7 +14,6 @@ pub struct Release;
 #[serde(deny_unknown_fields)]
 pub struct Args {
     /// Why, for the record
-    #[allow(dead_code)]
     comment: Option<String>,
 }
 
@@ -36,7 +35,7 @@ impl Command for Release {
     type Output = Listing<Remediated>;
 
     async fn run(args: Args, cx: &Context<'_>) -> Result<Reply<Self::Output>> {
-        let Args { comment: _ } = args;
+        one_line("release", args.comment.as_deref())?;
         cx.propose(Wish::Release).await
     }
 }

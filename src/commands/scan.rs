@@ -1,9 +1,9 @@
 //! `scan`: looks for malware.
 
-use crate::error::Result;
-use crate::model::{Detection, DevicePath, Listing, Wish};
+use crate::error::{Error, ErrorCode, Result};
+use crate::model::{Detection, DevicePath, Extent, Listing, ScanQuery, Scanned};
 use crate::principal::Role;
-use crate::registry::{Command, Context, Effect, Reply, Spec};
+use crate::registry::{Command, Context, Reply, Spec};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -11,18 +11,18 @@ pub struct Scan;
 
 #[derive(Deserialize, JsonSchema, Clone, Copy)]
 #[serde(rename_all = "lowercase")]
-enum Extent {
+enum Kind {
     Quick,
     Full,
     Path,
 }
 
-/// Scans for malware: quick, full or a path.
+/// Scans for malware: quick, full or a path. Removes nothing.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Args {
     /// Default quick
-    r#type: Option<Extent>,
+    r#type: Option<Kind>,
     /// For type path
     path: Option<DevicePath>,
 }
@@ -31,25 +31,31 @@ impl Command for Scan {
     const SPEC: Spec = Spec {
         name: "scan",
         title: "Scan",
-        aliases: &[],
         role: Role::Advanced,
-        effect: Effect::Reversible,
         long: true,
         positional: &["type", "path"],
-        columns: &["path", "engine", "name", "sha256"],
+        columns: &["verdict", "engine", "name", "path"],
         examples: &[("scan path /tmp", r#"{"type":"path","path":"/tmp"}"#)],
         ..Spec::READ
     };
     type Args = Args;
-    type Output = Listing<Detection>;
+    type Output = Listing<Detection, Scanned>;
 
     async fn run(args: Args, cx: &Context<'_>) -> Result<Reply<Self::Output>> {
-        let kind = match args.r#type.unwrap_or(Extent::Quick) {
-            Extent::Quick => "quick",
-            Extent::Full => "full",
-            Extent::Path => "path",
+        let extent = match (args.r#type, args.path) {
+            (None | Some(Kind::Path), Some(path)) => Extent::Path(cx.path(&path)?),
+            (Some(Kind::Path), None) => return Err(bad("type path needs a path", "scan path /tmp")),
+            (Some(Kind::Quick | Kind::Full), Some(_)) => {
+                return Err(bad("quick and full take no path", "type path scans one file or tree"));
+            }
+            (None | Some(Kind::Quick), None) => Extent::Quick,
+            (Some(Kind::Full), None) => Extent::Full,
         };
-        let path = args.path.map(|p| cx.path(&p)).transpose()?;
-        cx.propose(Wish::Scan { kind: kind.into(), path }).await
+        let (extra, rows) = cx.read(ScanQuery { extent }).await?;
+        Ok(Reply::Done(Listing { rows, extra }))
     }
+}
+
+fn bad(why: &str, hint: &str) -> Error {
+    Error::new(ErrorCode::BadArgs, format!("scan: {why}")).hint(hint)
 }

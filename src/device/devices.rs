@@ -4,6 +4,7 @@
 
 use super::Device;
 use super::image::{self, ImageDevice};
+use super::local::engines::Engines;
 use super::local::pool::Pool;
 use super::local::{self, LocalDevice, OwnThings};
 use crate::config::Config;
@@ -22,6 +23,8 @@ struct Images(Arc<[PathBuf]>);
 pub struct Devices {
     local: Arc<LocalDevice>,
     own: Arc<OwnThings>,
+    home: PathBuf,
+    engines: Arc<Engines>,
     pool: Pool,
     images: Images,
 }
@@ -31,8 +34,10 @@ impl Devices {
         let files = config.file.iter().chain(&config.policy).cloned().collect();
         let own = Arc::new(OwnThings::new(config.home.clone(), files));
         let pool = Pool::default();
-        let local = Arc::new(LocalDevice::new(config, Arc::clone(&own), pool.clone()));
-        Devices { local, own, pool, images: Images(config.images.as_slice().into()) }
+        let engines = Arc::new(Engines::new(&config.home, config.clamd.clone()));
+        let local = Arc::new(LocalDevice::new(config, Arc::clone(&own), Arc::clone(&engines), pool.clone()));
+        let home = config.home.clone();
+        Devices { local, own, home, engines, pool, images: Images(config.images.as_slice().into()) }
     }
 
     /// The devices that are known without being named.
@@ -70,7 +75,8 @@ impl Devices {
     }
 
     fn image(&self, dir: PathBuf) -> ImageDevice {
-        ImageDevice::new(dir, Arc::clone(&self.own), self.pool.clone())
+        let (home, own, engines) = (self.home.clone(), Arc::clone(&self.own), Arc::clone(&self.engines));
+        ImageDevice::new(dir, home, own, engines, self.pool.clone())
     }
 }
 
@@ -105,7 +111,7 @@ mod tests {
     use crate::guard::approved_for_test;
     use crate::model::{
         Answer, ArrivalQuery, Ask, ConnectionQuery, DirQuery, End, EntityKind, FileQuery, NoSupply, Outcome,
-        ProcessQuery, Query, RemediatedQuery, ServiceQuery, Verified, Wish,
+        ProcessQuery, Query, RegistryQuery, RemediatedQuery, Verified, Wish,
     };
     use crate::private::scratch::Scratch;
     use tokio::io::AsyncReadExt;
@@ -118,6 +124,7 @@ mod tests {
             allow_shared_account: false,
             limits: Limits::default(),
             images,
+            clamd: None,
             working_folder: Some(home.join("put")),
             library_keys: Vec::new(),
         })
@@ -222,8 +229,7 @@ mod tests {
             all.open(&format!("image:{}", dir.display()), &job).await.unwrap(),
         );
         let unsupported = |e: Error| assert!(e.code == ErrorCode::Unsupported && e.hint.is_some(), "{e}");
-        unsupported(local.read(ServiceQuery::default().query(), &job).await.err().unwrap());
-        unsupported(local.supports(&Wish::Release).unwrap_err());
+        unsupported(local.read(RegistryQuery::default().query(), &job).await.err().unwrap());
         for query in
             [ProcessQuery::default().query(), ConnectionQuery::default().query(), RemediatedQuery::default().query()]
         {
@@ -253,7 +259,8 @@ mod tests {
         assert_eq!(arrival.os.raw(), "Image OS 1");
         let query = Query::Dir(DirQuery { path: DevicePath::new("/etc"), full_path: false });
         let Answer::Dir(rows) = image.read(query, &job).await.unwrap() else { panic!() };
-        let owner = rows[0].attributes.as_ref().unwrap().owner.as_ref().unwrap().raw();
+        let first = crate::model::FileEntry::from(&rows[0]);
+        let owner = first.attributes.as_ref().unwrap().owner.as_ref().unwrap().raw();
         assert_eq!((rows.len(), owner), (2, "ann"));
         let mut fetched = image.fetch(FileQuery { path: DevicePath::new("/link") }, &job).await.unwrap();
         let mut text = String::new();

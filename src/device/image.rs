@@ -1,12 +1,14 @@
 //! `image:<directory>`: a mounted image or any tree of files, read only.
 
+use super::local::engines::Engines;
 use super::local::pool::Pool;
-use super::local::{OwnThings, Tree, fetched, nothing_done, support};
-use super::{Device, Fetched, Fut};
+use super::local::{OwnThings, Tree, fetched, nothing_done, packed, support};
+use super::{Device, Fetched, Fut, Package};
 use crate::error::Result;
 use crate::guard::Approved;
 use crate::model::{
-    Answer, DeviceId, DevicePath, DeviceRef, DeviceRow, End, FileQuery, Job, Outcome, Query, Step, Supply, Wish,
+    Answer, CollectQuery, DeviceId, DevicePath, DeviceRef, DeviceRow, End, FileQuery, Job, Outcome, Query, Step,
+    Supply, Wish,
 };
 use crate::shape::Untrusted;
 use std::path::PathBuf;
@@ -22,9 +24,16 @@ pub struct ImageDevice {
 
 impl ImageDevice {
     /// Opens nothing. `root` is absolute.
-    pub(super) fn new(root: PathBuf, own: Arc<OwnThings>, pool: Pool) -> ImageDevice {
+    pub(super) fn new(
+        root: PathBuf,
+        home: PathBuf,
+        own: Arc<OwnThings>,
+        engines: Arc<Engines>,
+        pool: Pool,
+    ) -> ImageDevice {
         let path = DevicePath::new(root.as_os_str().as_encoded_bytes());
-        ImageDevice { id: DeviceId::new(format!("{PREFIX}{path}")), tree: Arc::new(Tree::new(root, own)), pool }
+        let id = DeviceId::new(format!("{PREFIX}{path}"));
+        ImageDevice { id, tree: Arc::new(Tree::new(root, home, own, engines)), pool }
     }
 }
 
@@ -69,6 +78,13 @@ impl Device for ImageDevice {
     fn fetch<'a>(&'a self, file: FileQuery, job: &'a Arc<Job>) -> Fut<'a, Result<Fetched>> {
         let tree = Arc::clone(&self.tree);
         Box::pin(fetched(&self.pool, job, move |job| tree.open(&file, job)))
+    }
+
+    fn collect<'a>(&'a self, query: CollectQuery, job: &'a Arc<Job>) -> Fut<'a, Result<Package>> {
+        let (before, tree) = (Arc::clone(&self.tree), Arc::clone(&self.tree));
+        let asked = query.clone();
+        let facts = move |_: &Job| before.package_facts(&asked);
+        Box::pin(packed(&self.pool, job, facts, move |to, job| tree.collect(&query, to, job)))
     }
 
     fn resolve<'a>(&'a self, wish: &'a Wish, _: &'a Arc<Job>) -> Fut<'a, Result<Vec<Step>>> {

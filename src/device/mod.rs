@@ -1,6 +1,6 @@
 //! HOW: what a device is, wherever it is. Data in, data out, so that a call can be batched, stored in a plan, or sent.
 //!
-//! Invariant: `read`, `fetch` and `resolve` change nothing; `apply` takes [`Approved`] by value, and every function
+//! Invariant: `read`, `fetch`, `collect` and `resolve` change nothing; `apply` takes [`Approved`] by value, and every function
 //! with an effect below this module takes an `Order` that only `Approved` hands out.
 
 mod devices;
@@ -8,11 +8,16 @@ mod image;
 pub mod local;
 
 pub use devices::Devices;
+#[cfg(target_os = "linux")]
+pub(crate) use local::linux::effect::{hold as hold_isolation, revive as revive_isolation};
+#[cfg(not(target_os = "linux"))]
+pub(crate) use local::{hold_isolation, revive_isolation};
 
 use crate::error::Result;
 use crate::guard::Approved;
 use crate::model::{
-    Answer, DeviceId, DeviceRef, DeviceRow, FileFacts, FileQuery, Job, Outcome, Query, Step, Supply, Wish,
+    Answer, CollectQuery, DeviceId, DeviceRef, DeviceRow, FileFacts, FileQuery, Job, Outcome, PackageFacts, Query,
+    Step, Supply, Wish,
 };
 use std::future::Future;
 use std::pin::Pin;
@@ -25,6 +30,13 @@ pub type Fut<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub struct Fetched {
     pub facts: FileFacts,
     pub bytes: Box<dyn AsyncRead + Send + Unpin>,
+}
+
+/// A package as it is made; what it holds is known when its bytes have ended.
+pub struct Package {
+    pub facts: FileFacts,
+    pub bytes: Box<dyn AsyncRead + Send + Unpin>,
+    pub made: tokio::sync::oneshot::Receiver<Result<PackageFacts>>,
 }
 
 pub trait Device: Send + Sync {
@@ -41,6 +53,9 @@ pub trait Device: Send + Sync {
     fn read<'a>(&'a self, query: Query, job: &'a Arc<Job>) -> Fut<'a, Result<Answer>>;
 
     fn fetch<'a>(&'a self, file: FileQuery, job: &'a Arc<Job>) -> Fut<'a, Result<Fetched>>;
+
+    /// Gathers a forensics package.
+    fn collect<'a>(&'a self, query: CollectQuery, job: &'a Arc<Job>) -> Fut<'a, Result<Package>>;
 
     /// Looks, never touches.
     fn resolve<'a>(&'a self, wish: &'a Wish, job: &'a Arc<Job>) -> Fut<'a, Result<Vec<Step>>>;

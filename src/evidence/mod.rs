@@ -5,18 +5,19 @@
 #![allow(clippy::disallowed_methods)]
 
 mod custody;
+mod package;
 mod seal;
 mod slice;
-mod sniff;
 mod verify;
 
 pub use custody::Entry;
+pub use seal::{Draft, PACKAGE_LIMIT};
 pub use slice::{MAX_LENGTH, Slice};
 pub use verify::{Exported, Problem, Report};
 
 use crate::audit::Log;
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{CommandId, DeviceId, DevicePath, Disclosure, SessionId, Sha256, Timestamp, row};
+use crate::model::{CommandId, DeviceId, DevicePath, Disclosure, Job, SessionId, Sha256, Timestamp, row};
 use crate::principal::Principal;
 use crate::private;
 use crate::shape::Untrusted;
@@ -114,13 +115,19 @@ impl Store {
 
     /// Reads a slice of sealed content. Whether it may be shown is the guard's to say.
     pub fn read(&self, slice: &Disclosure) -> Result<Slice> {
-        if let Some(entry) = &slice.entry {
-            return Err(Error::new(ErrorCode::Unsupported, format!("the member {entry:?} cannot be read"))
-                .hint("members of packages are not read yet; leave `entry` out"));
+        if slice.entry.is_some() {
+            return self.read_member(slice, &Job::default()).map(|(slice, _)| slice);
         }
         let object = self.object(&slice.sha256)?;
+        let size_bytes = object.metadata().map_err(|e| Error::io("the evidence", e))?.len();
         let name = self.name_of(&slice.sha256)?;
-        slice::read(object, name, slice)
+        slice::read(object, size_bytes, name, slice)
+    }
+
+    /// Reads a slice of a package's member, and says why the member is secret, where it is: by its name, by the mark
+    /// that it was collected with, or by what its bytes say, all of them.
+    pub fn read_member(&self, slice: &Disclosure, job: &Job) -> Result<(Slice, Option<&'static str>)> {
+        package::read(self.object(&slice.sha256)?, slice, job)
     }
 
     fn name_of(&self, sha256: &Sha256) -> Result<Untrusted> {

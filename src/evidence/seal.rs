@@ -3,13 +3,13 @@
 //! Invariant: what is not sealed to the end leaves nothing behind.
 
 use super::custody::Entry;
-use super::sniff::SecretSniffer;
 use super::verify::copy;
 use super::{Custody, Sealed, Store, unavailable};
 use crate::audit::Record;
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{FileFacts, Job, Sha256, random_hex};
 use crate::private;
+use crate::secret::SecretSniffer;
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// As Live Response has it.
 const LIMIT: u64 = 3_000_000_000;
+/// Of a package: what goes into one is bounded before.
+pub const PACKAGE_LIMIT: u64 = 24 << 30;
 const CHUNK: usize = 256 * 1024;
 /// How soon a cancel is seen while the source is silent.
 const TICK: Duration = Duration::from_millis(20);
@@ -46,20 +48,45 @@ impl Store {
     pub async fn seal(
         self: &Arc<Self>,
         facts: FileFacts,
-        mut bytes: impl AsyncRead + Send + Unpin,
+        bytes: impl AsyncRead + Send + Unpin,
         custody: Custody,
         job: &Arc<Job>,
     ) -> Result<Sealed> {
+        let draft = self.take(bytes, LIMIT, &|n| job.advance(n), job).await?;
+        self.keep(draft, facts, custody, job).await
+    }
+
+    /// Streams bytes in, to be kept once their facts are known; dropped, they are gone. `taken` is told of each piece.
+    /// `E_TOO_LARGE` over `limit`.
+    pub async fn take(
+        self: &Arc<Self>,
+        mut bytes: impl AsyncRead + Send + Unpin,
+        limit: u64,
+        taken: &(dyn Fn(u64) + Sync),
+        job: &Arc<Job>,
+    ) -> Result<Draft> {
         let store = Arc::clone(self);
-        let mut draft = blocking(move || Draft::new(&store.root)).await?;
+        let mut draft = blocking(move || Draft::new(&store.root, limit)).await?;
         loop {
             let chunk = next_chunk(&mut bytes, job).await?;
             if chunk.is_empty() {
                 break;
             }
-            job.advance(u64::try_from(chunk.len()).unwrap_or(0));
+            taken(u64::try_from(chunk.len()).unwrap_or(0));
             draft = blocking(move || draft.take(&chunk)).await?;
         }
+        job.check()?;
+        Ok(draft)
+    }
+
+    /// Seals what was taken in.
+    pub async fn keep(
+        self: &Arc<Self>,
+        draft: Draft,
+        facts: FileFacts,
+        custody: Custody,
+        job: &Arc<Job>,
+    ) -> Result<Sealed> {
         job.check()?;
         if facts.size_bytes != 0 && facts.size_bytes != draft.size {
             job.warn(format!(
@@ -129,16 +156,17 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 }
 
 /// A file on its way in; dropped, it is gone.
-struct Draft {
+pub struct Draft {
     file: File,
     path: PathBuf,
     hasher: sha2::Sha256,
     sniffer: SecretSniffer,
     size: u64,
+    limit: u64,
 }
 
 impl Draft {
-    fn new(root: &Path) -> Result<Draft> {
+    fn new(root: &Path, limit: u64) -> Result<Draft> {
         private::store(root)?;
         let incoming = root.join("incoming");
         private::dir(&incoming)?;
@@ -147,13 +175,13 @@ impl Draft {
         let file = private::create_new(&path)?;
         // Tells a sweeper of another process that somebody lives here.
         let _ = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
-        Ok(Draft { file, path, hasher: sha2::Sha256::new(), sniffer: SecretSniffer::new(), size: 0 })
+        Ok(Draft { file, path, hasher: sha2::Sha256::new(), sniffer: SecretSniffer::new(), size: 0, limit })
     }
 
     fn take(mut self, chunk: &[u8]) -> Result<Draft> {
         self.size = self.size.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
-        if self.size > LIMIT {
-            return Err(Error::new(ErrorCode::TooLarge, format!("the file has more than {LIMIT} bytes"))
+        if self.size > self.limit {
+            return Err(Error::new(ErrorCode::TooLarge, format!("the file has more than {} bytes", self.limit))
                 .hint("fileinfo gives its hashes"));
         }
         self.hasher.update(chunk);

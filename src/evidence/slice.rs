@@ -10,8 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::FileExt;
+use std::io::{BufRead, BufReader, Read, Seek};
 
 /// The most bytes of content in one slice.
 pub const MAX_LENGTH: u64 = 32_768;
@@ -34,16 +33,27 @@ pub struct Slice {
     pub content: String,
 }
 
-pub(super) fn read(object: File, name: Untrusted, asked: &Disclosure) -> Result<Slice> {
-    let size_bytes = object.metadata().map_err(|e| Error::io("the evidence", e))?.len();
+/// Content that is read from its start.
+pub(super) trait Content: Read {
+    fn skip(&mut self, bytes: u64) -> std::io::Result<()>;
+}
+
+impl Content for File {
+    fn skip(&mut self, bytes: u64) -> std::io::Result<()> {
+        self.seek_relative(i64::try_from(bytes).unwrap_or(i64::MAX))
+    }
+}
+
+/// A slice of content of so many bytes, which `content` gives from its start.
+pub(super) fn read(content: impl Content, size_bytes: u64, name: Untrusted, asked: &Disclosure) -> Result<Slice> {
     let offset = asked.offset.min(size_bytes);
     let room = usize::try_from(asked.length.min(MAX_LENGTH)).unwrap_or(0);
     let taken = match (&asked.r#match, asked.r#as.as_str()) {
-        (Some(wanted), "text") => lines_with(object, offset, wanted, room),
+        (Some(wanted), "text") => lines_with(content, offset, wanted, room),
         (Some(_), other) => return Err(bad(format!("match goes with as text, not {other:?}"))),
-        (None, "text") => window(&object, offset, room).map(|b| text(&b, offset + len(&b) < size_bytes)),
-        (None, "hex") => window(&object, offset, room).map(|b| (len(&b), hex(&b))),
-        (None, "strings") => runs(object, offset, room),
+        (None, "text") => window(content, offset, room).map(|b| text(&b, offset + len(&b) < size_bytes)),
+        (None, "hex") => window(content, offset, room).map(|b| (len(&b), hex(&b))),
+        (None, "strings") => runs(content, offset, room),
         (None, other) => return Err(bad(format!("as is text, strings or hex, not {other:?}"))),
     };
     let (length, content) = taken.map_err(|e| Error::io("the evidence", e))?;
@@ -58,16 +68,10 @@ fn len(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
-fn window(object: &File, offset: u64, room: usize) -> std::io::Result<Vec<u8>> {
-    let mut bytes = vec![0; room];
-    let mut filled = 0;
-    while let Some(rest) = bytes.get_mut(filled..).filter(|r| !r.is_empty()) {
-        match object.read_at(rest, offset + u64::try_from(filled).unwrap_or(0))? {
-            0 => break,
-            n => filled += n,
-        }
-    }
-    bytes.truncate(filled);
+fn window(mut content: impl Content, offset: u64, room: usize) -> std::io::Result<Vec<u8>> {
+    content.skip(offset)?;
+    let mut bytes = Vec::with_capacity(room);
+    content.take(u64::try_from(room).unwrap_or(0)).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -99,10 +103,11 @@ fn push_line(line: &[u8], out: &mut String) {
 }
 
 /// Runs of printable ASCII, a line each, from `offset` on until `room` bytes of them are found.
-fn runs(object: File, offset: u64, room: usize) -> std::io::Result<(u64, String)> {
+fn runs(mut content: impl Content, offset: u64, room: usize) -> std::io::Result<(u64, String)> {
     let mut out = String::new();
     let mut run = String::new();
     let (mut at, mut done) = (offset, offset);
+    content.skip(offset)?;
     let mut chunk = vec![0; 64 * 1024];
     let push = |run: &mut String, out: &mut String| {
         if run.len() >= RUN_MIN {
@@ -112,7 +117,7 @@ fn runs(object: File, offset: u64, room: usize) -> std::io::Result<(u64, String)
         run.clear();
     };
     loop {
-        let n = object.read_at(&mut chunk, at)?;
+        let n = content.read(&mut chunk)?;
         for byte in chunk.get(..n).unwrap_or_default() {
             at += 1;
             match byte {
@@ -140,9 +145,9 @@ fn runs(object: File, offset: u64, room: usize) -> std::io::Result<(u64, String)
 
 /// The lines that hold `wanted`, numbered from the file's start, with [`CONTEXT`] lines around, as `grep -n -C` has
 /// it; from the line that `offset` is in, until `room` bytes are found.
-fn lines_with(object: File, offset: u64, wanted: &str, room: usize) -> std::io::Result<(u64, String)> {
+fn lines_with(content: impl Read, offset: u64, wanted: &str, room: usize) -> std::io::Result<(u64, String)> {
     let finder = Finder::new(wanted.as_bytes());
-    let mut lines = Lines { reader: BufReader::with_capacity(64 * 1024, object), finder, at: 0, number: 0 };
+    let mut lines = Lines { reader: BufReader::with_capacity(64 * 1024, content), finder, at: 0, number: 0 };
     let mut before: VecDeque<String> = VecDeque::new();
     let (mut out, mut after, mut shown, mut end) = (String::new(), 0, 0u64, offset);
     while let Some((line, is_match)) = lines.next()? {
@@ -186,15 +191,15 @@ fn numbered(number: u64, is_match: bool, line: &[u8]) -> String {
     out
 }
 
-struct Lines<'a> {
-    reader: BufReader<File>,
+struct Lines<'a, R> {
+    reader: BufReader<R>,
     finder: Finder<'a>,
     /// Bytes read.
     at: u64,
     number: u64,
 }
 
-impl Lines<'_> {
+impl<R: Read> Lines<'_, R> {
     /// The next line, as much of it as is shown, and whether any of it holds what is wanted; lines have no limit.
     fn next(&mut self) -> std::io::Result<Option<(Vec<u8>, bool)>> {
         let mut shown = Vec::new();

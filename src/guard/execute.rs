@@ -8,8 +8,9 @@ use super::ledger::{over, unknown};
 use super::state::{Entry, Finished};
 use super::step::{Event, Stage, step};
 use super::{Guard, RequestView, digest, plan};
+use crate::audit::Record;
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{End, Outcome, RequestId};
+use crate::model::{End, Outcome, ROLLED_BACK, RequestId};
 use crate::private::{self, Locked};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -57,6 +58,12 @@ impl Execution {
         }
         drop(self.lock);
     }
+}
+
+#[derive(Serialize)]
+struct RolledBack<'a> {
+    why: &'a str,
+    pid: u32,
 }
 
 #[derive(Serialize)]
@@ -121,6 +128,10 @@ impl Guard {
     pub fn finished(&self, execution: Execution, outcome: &Outcome) -> Result<RequestView> {
         let (word, code) = word(&outcome.end);
         let told = Finished { outcome: word.into(), result: outcome.clone() };
+        let rolled_back = outcome.rows.iter().find(|r| r.outcome == ROLLED_BACK);
+        if let Some(row) = rolled_back {
+            self.rolled_back(&execution.id, row.note.as_ref().map_or("", |n| n.raw()))?;
+        }
         self.execution(&execution, Event::Finish, |record| {
             let record = record.detail(&told);
             match code {
@@ -131,6 +142,13 @@ impl Guard {
         let id = execution.id.clone();
         execution.unmark();
         self.view_of(&id)
+    }
+
+    /// Puts on record that an isolation was taken back without a `release`.
+    pub fn rolled_back(&self, isolated_by: &RequestId, why: &str) -> Result<()> {
+        let record = Record::new("isolation.rolled_back").request(isolated_by).by(&self.account);
+        let record = record.detail(&RolledBack { why, pid: std::process::id() });
+        self.log.transact(|_| Ok((vec![record], ())))
     }
 
     fn execution(
@@ -180,6 +198,9 @@ fn word(end: &End) -> (&'static str, Option<ErrorCode>) {
     match end {
         End::Done => ("ok", None),
         End::Drift { .. } => ("refused_by_precondition", Some(ErrorCode::EntityDrift)),
+        End::Failed { code, .. } if code == ErrorCode::MgmtChannel.as_str() => {
+            ("refused_by_precondition", Some(ErrorCode::MgmtChannel))
+        }
         End::Failed { code, .. } => ("failed", Some(ErrorCode::parse(code).unwrap_or(ErrorCode::Internal))),
         End::Unknown { .. } => ("unknown", Some(ErrorCode::OutcomeUnknown)),
     }

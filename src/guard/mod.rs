@@ -35,7 +35,7 @@ pub use votes::{Ballot, Voted};
 use crate::audit::{Log, Moment};
 use crate::config::Config;
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{CommandId, DeviceId, RequestId, Sha256};
+use crate::model::{CommandId, DeviceId, IsolationRules, RequestId, Sha256};
 use crate::principal::{Principal, Role};
 use ledger::unknown;
 use policy::Policy;
@@ -126,6 +126,11 @@ impl Guard {
             votes: decision.votes,
             rules: decision.rule_ids,
         })
+    }
+
+    /// What the policy says of isolations; `E_POLICY_INVALID` where there is none that holds.
+    pub fn isolation_rules(&self) -> Result<IsolationRules> {
+        self.policy_now().map(|p| p.isolation.clone())
     }
 
     fn policy_now(&self) -> Result<Arc<Policy>> {

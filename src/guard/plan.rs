@@ -5,7 +5,9 @@
 use super::policy::{Level, Tier};
 use crate::audit::{Moment, escape};
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{CommandId, DeviceId, DevicePath, LibraryItem, RequestId, SessionId, Sha256, Step, Timestamp};
+use crate::model::{
+    CommandId, DeviceId, DevicePath, IsolationKind, LibraryItem, RequestId, SessionId, Sha256, Step, Timestamp,
+};
 use crate::principal::{Principal, Transport};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -37,7 +39,7 @@ pub(super) struct Plan {
     pub(super) entities: Vec<Entity>,
     /// The library file whose bytes are run or put, where there is one.
     pub(super) script: Option<LibraryItem>,
-    pub(super) isolation: Option<Nothing>,
+    pub(super) isolation: Option<Isolated>,
     pub(super) policy_sha256: Sha256,
     pub(super) rule_ids: Vec<String>,
     pub(super) required: Required,
@@ -47,9 +49,16 @@ pub(super) struct Plan {
     pub(super) exec_window_s: u64,
 }
 
-/// A part of a plan that no step of this build has.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Nothing {}
+/// What a plan isolates, in short: the step has it in full.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Isolated {
+    pub(super) r#type: IsolationKind,
+    pub(super) lease_s: u64,
+    pub(super) commit_s: u64,
+    /// Of the exemptions as JSON.
+    pub(super) exemptions_sha256: Sha256,
+}
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -130,6 +139,7 @@ pub(super) fn entity(step: &Step) -> Entity {
             of("process", format!("{}@{}", process.pid, process.start_ticks), Some(&process.image_sha256))
         }
         Step::Restore { undo_id, sha256, .. } => of("undo", undo_id.to_string(), Some(sha256)),
+        Step::Collect { directory, name, .. } => of("package", format!("{directory} {name}"), None),
         Step::CutLine { file, line, .. } => {
             of("line", format!("{}:{}", file.identity, line.number), Some(&file.sha256))
         }
@@ -147,7 +157,28 @@ pub(super) fn entity(step: &Step) -> Entity {
             of("library", item.name.to_string(), Some(&item.sha256))
         }
         Step::Disclose { slice } => of("evidence", format!("{}+{}", slice.offset, slice.length), Some(&slice.sha256)),
+        Step::Isolate { isolation } => {
+            of("isolation", isolation.kind.as_str().to_owned(), Some(&isolation.ruleset_sha256))
+        }
+        Step::Release { release } => of("isolation", release.isolated_by.to_string(), None),
     }
+}
+
+/// The isolation of a plan, where a step is one.
+pub(super) fn isolated(steps: &[Step]) -> Result<Option<Isolated>> {
+    let isolation = steps.iter().find_map(|s| match s {
+        Step::Isolate { isolation } => Some(isolation),
+        _ => None,
+    });
+    let Some(isolation) = isolation else { return Ok(None) };
+    let exemptions =
+        serde_json::to_vec(&isolation.exemptions).map_err(|e| Error::new(ErrorCode::Internal, e.to_string()))?;
+    Ok(Some(Isolated {
+        r#type: isolation.kind,
+        lease_s: isolation.lease_s,
+        commit_s: isolation.commit_s,
+        exemptions_sha256: Sha256::of(&exemptions),
+    }))
 }
 
 /// The paths that a step names.
@@ -155,6 +186,7 @@ pub(super) fn paths(step: &Step) -> Vec<&DevicePath> {
     match step {
         Step::Quarantine { file, .. } | Step::CutLine { file, .. } | Step::PutLine { file, .. } => vec![&file.path],
         Step::Stop { process, .. } => process.image.iter().collect(),
+        Step::Collect { folder, .. } => vec![folder],
         Step::Run { interpreter, directory, .. } => vec![interpreter, directory],
         Step::Put { path, .. } => vec![path],
         Step::DeleteScript { .. } => Vec::new(),
@@ -164,5 +196,6 @@ pub(super) fn paths(step: &Step) -> Vec<&DevicePath> {
         Step::StopService { service, .. } => service.files.iter().map(|f| &f.path).chain(&service.image).collect(),
         Step::StartService { .. } | Step::ReloadServices => Vec::new(),
         Step::Disclose { slice } => vec![&slice.path],
+        Step::Isolate { .. } | Step::Release { .. } => Vec::new(),
     }
 }

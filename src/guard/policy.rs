@@ -5,7 +5,7 @@
 
 use crate::config::parse_toml;
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{DeviceId, Sha256};
+use crate::model::{DeviceId, IsolationRules, Peer, Sha256};
 use crate::nearest::nearest;
 use crate::principal::{Principal, Role};
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,8 @@ const FLOOR: &[&str] =
     &["run", "remediate", "isolate", "release", "undo", "putfile", "collect", "library", "library delete", "scan"];
 /// The command that every disclosure is a rule's business as, whichever tool found what is secret.
 pub const DISCLOSURE: &str = "evidence";
+/// Addresses that one list of `[isolation]` names at most: a person must be able to look through them.
+const MAX_PEERS: usize = 64;
 
 /// Assurance of a vote, least first. `L`: the factor of an enrolled person, in a process of the same account.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -82,6 +84,7 @@ pub(super) struct Policy {
     pub(super) source: &'static str,
     pub(super) defaults: Defaults,
     pub(super) limits: Limits,
+    pub(super) isolation: IsolationRules,
     groups: Vec<Group>,
     principals: Vec<Person>,
     approvers: Vec<Approver>,
@@ -187,6 +190,8 @@ struct Written {
     defaults: Defaults,
     #[serde(default)]
     limits: Limits,
+    #[serde(default)]
+    isolation: IsolationRules,
     #[serde(default, rename = "group")]
     groups: Vec<Group>,
     #[serde(default, rename = "principal")]
@@ -239,6 +244,7 @@ impl Policy {
             source: "builtin",
             defaults: Defaults::default(),
             limits: Limits::default(),
+            isolation: IsolationRules::default(),
             groups: vec![this_host()],
             principals: Vec::new(),
             approvers: Vec::new(),
@@ -266,6 +272,7 @@ impl Policy {
             source: "file",
             defaults: written.defaults,
             limits: written.limits,
+            isolation: written.isolation,
             groups,
             principals: written.principals,
             approvers: written.approvers,
@@ -277,6 +284,7 @@ impl Policy {
 
     fn check(&self, file: &Path) -> Result<(), Rejected> {
         self.check_bounds(file)?;
+        self.check_isolation(file)?;
         let names: Vec<&str> = self.groups.iter().map(|g| g.name.as_str()).collect();
         let known_groups = |used: &[String]| match used.iter().find(|g| !names.contains(&g.as_str())) {
             None => Ok(()),
@@ -307,7 +315,7 @@ impl Policy {
     }
 
     fn check_bounds(&self, file: &Path) -> Result<(), Rejected> {
-        let (d, l) = (&self.defaults, &self.limits);
+        let (d, l, i) = (&self.defaults, &self.limits, &self.isolation);
         let bounds = [
             ("pending_ttl_s", d.pending_ttl_s, 86_400),
             ("exec_window_s", d.exec_window_s, 3_600),
@@ -317,10 +325,28 @@ impl Policy {
             ("cooldown_after_no_s", l.cooldown_after_no_s, 86_400),
             ("isolations_per_hour", l.isolations_per_hour, 10_000),
             ("removals_per_device_hour", l.removals_per_device_hour, 10_000),
+            ("lease_s", i.lease_s, 30 * 86_400),
+            ("commit_s", i.commit_s, 300),
         ];
         match bounds.iter().find(|(_, value, max)| !(1..=*max).contains(value)) {
             None => Ok(()),
             Some((name, value, max)) => Err(rejected("bounds", file, format!("{name} = {value}: give 1 to {max}"))),
+        }
+    }
+
+    fn check_isolation(&self, file: &Path) -> Result<(), Rejected> {
+        let rules = &self.isolation;
+        let wrong = |what: String| Err(rejected("isolation", file, format!("[isolation] {what}")));
+        if rules.lease_s <= rules.commit_s {
+            return wrong(format!("lease_s = {} is no longer than commit_s = {}", rules.lease_s, rules.commit_s));
+        }
+        let everywhere = |p: &&Peer| p.network.is_none();
+        if let Some(peer) = rules.allow.iter().find(everywhere) {
+            return wrong(format!("allow: {peer} is any address; a port alone belongs into selective_allow"));
+        }
+        match [&rules.allow, &rules.selective_allow].iter().find(|list| list.len() > MAX_PEERS) {
+            Some(list) => wrong(format!("a list of {} addresses is longer than {MAX_PEERS}", list.len())),
+            None => Ok(()),
         }
     }
 
@@ -513,6 +539,25 @@ mod tests {
         assert_eq!(parse("[limits]\npending_per_requester = 0").unwrap_err().why, "bounds");
         assert_eq!(parse("version = 1").unwrap_err().why, "syntax");
         assert_eq!(Policy::parse(Path::new("p"), b"version = 2").unwrap_err().why, "version");
+    }
+
+    #[test]
+    fn isolation_is_read_strictly() {
+        let rules =
+            parse("[isolation]\nallow = [\"10.0.0.5:4222\"]\nselective_allow = [\":443\"]\ndns = true").unwrap();
+        let IsolationRules { allow, selective_allow, ssh, dns, dhcp, .. } = rules.isolation;
+        assert_eq!((allow.len(), selective_allow.len(), ssh, dns, dhcp), (1, 1, true, true, true));
+        for (text, why) in [
+            ("allow = [\":443\"]", "isolation"),
+            ("lease_s = 90", "isolation"),
+            ("commit_s = 301", "bounds"),
+            ("commit_s = 0", "bounds"),
+            ("lease_s = 2592001", "bounds"),
+            ("allow = [\"0.0.0.0/0\"]", "syntax"),
+            ("alow = []", "unknown_key"),
+        ] {
+            assert_eq!(parse(&format!("[isolation]\n{text}")).unwrap_err().why, why, "{text}");
+        }
     }
 
     #[test]

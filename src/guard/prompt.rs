@@ -15,7 +15,7 @@ use super::plan::{Plan, paths};
 use super::state::{Entry, PromptShown, State};
 use super::step::Stage;
 use crate::error::Result;
-use crate::model::{FileTarget, ProcessTarget, RequestId, Sha256, Step, Timestamp};
+use crate::model::{FileTarget, Isolation, ProcessTarget, RequestId, Sha256, Step, Timestamp, Way};
 use crate::shape::{clean, is_plain};
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -35,6 +35,8 @@ pub struct Prompt {
     pub digest: Sha256,
     /// Of `text`: a vote names it.
     pub preview_sha256: Sha256,
+    /// The device's name as the text shows it.
+    pub device: String,
     /// The device's name, to be typed, where a step cannot be undone.
     pub check: Option<String>,
     /// The assurance that a vote needs: `L`, …
@@ -94,7 +96,8 @@ fn render(state: &State, entry: &Entry, min_view_s: u64) -> Result<Prompt> {
     let (plan, bytes) = entry.read_plan()?;
     let refused = state.requests.iter().filter(|e| e.life.stage == Stage::Denied && e.steps == entry.steps).count();
     let flags = flags(&plan);
-    let check = (!plan.is_reversible()).then(|| clean(&plan.device.name_at_request).into_owned());
+    let device = clean(&plan.device.name_at_request).into_owned();
+    let check = (!plan.is_reversible()).then(|| device.clone());
     let mut text = String::with_capacity(2048);
     // Writing to a string does not fail.
     let _ = head(&mut text, entry, &plan, refused)
@@ -107,6 +110,7 @@ fn render(state: &State, entry: &Entry, min_view_s: u64) -> Result<Prompt> {
         digest: digest::plan(bytes),
         preview_sha256: digest::preview(&text),
         text,
+        device,
         check,
         level: entry.required.level.as_str(),
         votes: entry.life.yes,
@@ -194,6 +198,9 @@ fn steps(out: &mut String, plan: &Plan, flags: &[&str]) -> std::fmt::Result {
             Step::Stop { keep_image: true, .. } => "Stop this process for good, and keep a copy of its image",
             Step::Stop { keep_image: false, .. } => "Stop this process for good",
             Step::Restore { .. } => "Put this file back where it was: what was removed returns",
+            Step::Collect { .. } => {
+                "Write a forensics package into this folder as a new file (remediate takes it away)"
+            }
             Step::CutLine { .. } => "Take this line out of this file (undo puts it back)",
             Step::PutLine { .. } => "Put this line back into this file: what was removed returns",
             Step::StopService { .. } => "Stop this service (undo starts it again)",
@@ -206,6 +213,8 @@ fn steps(out: &mut String, plan: &Plan, flags: &[&str]) -> std::fmt::Result {
             Step::Run { .. } => "Run this script: what it does cannot be taken back by this program",
             Step::Put { .. } => "Write this library file to the device, under a new name",
             Step::DeleteScript { .. } => "Take this file out of the script library",
+            Step::Isolate { .. } => "Cut this host off the network (release ends that)",
+            Step::Release { .. } => "Give this host its network back, and whoever may be on it with it",
             Step::Disclose { .. } => "Show this content of a collected file to the assistant: it cannot be taken back",
         };
         writeln!(out, "  {}. {title}", i + 1)?;
@@ -222,6 +231,13 @@ fn steps(out: &mut String, plan: &Plan, flags: &[&str]) -> std::fmt::Result {
                 field(out, "mode, owner", &format!("{:04o}, {uid}:{gid}", mode & 0o7777))?;
                 field(out, "undo record", undo_id.as_str())?;
             }
+            Step::Collect { folder, directory, name, profile } => {
+                field(out, "folder", &folder.to_text())?;
+                field(out, "identity", &directory.to_string())?;
+                field(out, "new file", name)?;
+                field(out, "profile", profile.as_str())?;
+                field(out, "! content", "it may hold password hashes and keys; this device's root alone may read it")?;
+            }
             Step::CutLine { .. }
             | Step::PutLine { .. }
             | Step::StopService { .. }
@@ -232,6 +248,11 @@ fn steps(out: &mut String, plan: &Plan, flags: &[&str]) -> std::fmt::Result {
             | Step::Unmask { .. }
             | Step::ReloadServices => parts::step(out, step)?,
             Step::Run { .. } | Step::Put { .. } | Step::DeleteScript { .. } => library::step(out, step)?,
+            Step::Isolate { isolation } => isolate(out, isolation)?,
+            Step::Release { release } => {
+                field(out, "isolation", release.kind.as_str())?;
+                field(out, "isolated by", release.isolated_by.as_str())?;
+            }
             Step::Disclose { slice } => {
                 field(out, "collected from", &slice.path.to_text())?;
                 field(out, "sha256", slice.sha256.as_str())?;
@@ -257,6 +278,36 @@ fn steps(out: &mut String, plan: &Plan, flags: &[&str]) -> std::fmt::Result {
         writeln!(out, "\n  ! contains direction control: something here is written to read as something else")?;
     }
     Ok(())
+}
+
+fn isolate(out: &mut String, isolation: &Isolation) -> std::fmt::Result {
+    field(out, "isolation", isolation.kind.as_str())?;
+    field(out, "cuts", &format!("all traffic but what is listed here; {} connections now", isolation.cuts))?;
+    field(out, "goes on", "loopback; neighbour discovery of IPv6")?;
+    if isolation.dhcp {
+        field(out, "goes on", "DHCP (policy)")?;
+    }
+    for exemption in &isolation.exemptions {
+        let (name, what) = match exemption.way {
+            Way::Both => ("goes on", format!("{}, any traffic, both ways", exemption.peer)),
+            Way::Out => ("goes out", format!("to {}", exemption.peer)),
+            Way::In => {
+                let from = exemption.peer.network.map_or_else(|| "any address".to_owned(), |n| n.to_string());
+                ("comes in", format!("from {from} to port {}", exemption.peer.port.unwrap_or_default()))
+            }
+        };
+        field(out, name, &format!("{what} ({})", clean(&exemption.why)))?;
+    }
+    if !isolation.exemptions.iter().any(|e| matches!(e.way, Way::In | Way::Both)) {
+        field(out, "! comes in", "nothing: after it only a person at this host itself can release it")?;
+    }
+    field(
+        out,
+        "confirm",
+        &format!("within {} s that you are still connected, or it is rolled back", isolation.commit_s),
+    )?;
+    field(out, "lease", &format!("ends by itself after {} s, and at a reboot", isolation.lease_s))?;
+    field(out, "rules sha256", isolation.ruleset_sha256.as_str())
 }
 
 fn quarantine(out: &mut String, file: &FileTarget) -> std::fmt::Result {
@@ -329,6 +380,7 @@ fn flags(plan: &Plan) -> Vec<&'static str> {
     texts.extend(plan.steps.iter().flat_map(|s| match s {
         Step::Stop { process, .. } => vec![process.name.clone(), process.user.clone(), process.command_line.clone()],
         Step::Run { parameters, .. } => parameters.clone(),
+        Step::Isolate { isolation } => isolation.exemptions.iter().map(|e| e.why.clone()).collect(),
         other => parts::texts(other),
     }));
     if let Ok(args) = serde_json::from_str::<serde_json::Value>(plan.args.get()) {

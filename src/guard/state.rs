@@ -385,10 +385,6 @@ impl Entry {
         Ok((plan, bytes))
     }
 
-    pub(super) fn is_removal(&self) -> bool {
-        self.command == "remediate"
-    }
-
     /// Whether it still takes a place among what may be pending.
     pub(super) fn is_pending(&self, now: &Moment) -> bool {
         self.life.is_live() && !self.life.is_due(now)

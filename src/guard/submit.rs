@@ -93,7 +93,7 @@ impl Guard {
             let limits = policy.as_ref().map(|p| p.limits).unwrap_or_default();
             check_limits(turn.state, &intent, &hash, &limits, turn.now)?;
             check_cooldown(turn.state, |e| e.steps == steps_hash, &limits, turn.now)?;
-            check_removals(turn, &intent, &limits)?;
+            check_budget(turn, &intent, &limits)?;
             for step in &steps {
                 super::library::check_step(turn.state, policy.as_deref().ok(), step)?;
             }
@@ -228,33 +228,30 @@ fn check_cooldown(state: &State, same: impl Fn(&Entry) -> bool, limits: &Limits,
     }
 }
 
-fn check_removals(turn: &mut Turn<'_>, intent: &Intent, limits: &Limits) -> Result<()> {
-    if intent.command != "remediate" {
-        return Ok(());
-    }
+/// What a device takes of one kind of change within an hour, approved or pending.
+fn check_budget(turn: &mut Turn<'_>, intent: &Intent, limits: &Limits) -> Result<()> {
+    let (breaker, limit, what) = match intent.command {
+        "remediate" => ("removals_per_device_hour", limits.removals_per_device_hour, "removals were"),
+        "isolate" => ("isolations_per_hour", limits.isolations_per_hour, "isolations were"),
+        _ => return Ok(()),
+    };
     let now = turn.now;
     let counts = |e: &&Entry| {
-        e.is_removal()
+        e.command == intent.command
             && e.device.id == intent.device
             && now.since_ms(&e.life.asked) < HOUR_MS
             && (e.life.granted.is_some() || e.is_pending(now))
     };
     let plans = turn.state.requests.iter().filter(counts).count();
-    if (plans as u64) < limits.removals_per_device_hour {
+    if (plans as u64) < limit {
         return Ok(());
     }
     let record = Record::new("breaker.tripped").by(&intent.by).channel(channel(intent.transport));
-    turn.put(record.reason(ErrorCode::RateLimited).detail(&Breaker {
-        breaker: "removals_per_device_hour",
-        device: short(intent.device.as_str()),
-        limit: limits.removals_per_device_hour,
-    }));
-    Err(Error::new(
-        ErrorCode::RateLimited,
-        format!("{plans} removals were asked for on {} within the hour", intent.device),
-    )
-    .hint("put what is left into one plan (`ids`), or wait")
-    .detail(&Count { count: plans }))
+    let told = Breaker { breaker, device: short(intent.device.as_str()), limit };
+    turn.put(record.reason(ErrorCode::RateLimited).detail(&told));
+    Err(Error::new(ErrorCode::RateLimited, format!("{plans} {what} asked for on {} within the hour", intent.device))
+        .hint("put what is left into one plan (`ids`) where there are several entities, or wait")
+        .detail(&Count { count: plans }))
 }
 
 /// The plan and its record.
@@ -275,6 +272,7 @@ fn create(
         );
         return Err(Error::new(ErrorCode::NoHumanChannel, need).hint("`live-response approver enroll NAME` enrols one"));
     }
+    let isolation = plan::isolated(&steps)?;
     let created = turn.now.timestamp();
     let ttl = policy.defaults.pending_ttl_s;
     let plan = Plan {
@@ -298,7 +296,7 @@ fn create(
         entities: steps.iter().map(plan::entity).collect(),
         script: steps.iter().find_map(Step::item).cloned(),
         steps,
-        isolation: None,
+        isolation,
         policy_sha256: policy.sha256.clone(),
         rule_ids: decision.rule_ids,
         required: Required { level: decision.level, votes: decision.votes, groups: Vec::new() },

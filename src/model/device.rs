@@ -57,7 +57,7 @@ pub struct Arrival {
     pub time_zone: Option<Untrusted>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boot_time: Option<Timestamp>,
-    /// `none`, `full` or `selective`; absent where the device cannot tell.
+    /// `none`, `full`, `selective`, or `unknown` without the right to see; absent where the device cannot tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub isolation: Option<String>,
     pub signed_in: Vec<SignedIn>,

@@ -5,6 +5,8 @@ use crate::error::{Error, ErrorCode, Result};
 use std::fs::File;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
 
 /// Work looks at [`Job::check`] in every loop over unbounded input, so that a cancel stops it for real.
 #[derive(Default, Debug)]
@@ -17,7 +19,25 @@ pub struct Job {
     warnings: Mutex<Vec<String>>,
     captured: Mutex<Option<Captured>>,
     wake: tokio::sync::Notify,
+    person: Mutex<Option<tokio::sync::mpsc::UnboundedSender<Question>>>,
 }
+
+/// Something that approved work asks the person who approved it.
+#[derive(Debug)]
+pub struct Question {
+    pub text: String,
+    answer: SyncSender<bool>,
+}
+
+impl Question {
+    /// Only the first answer counts, and only where the work still waits.
+    pub fn answer(&self, yes: bool) {
+        let _ = self.answer.try_send(yes);
+    }
+}
+
+/// How long work waits before it looks again whether it is to stop.
+const TICK: Duration = Duration::from_millis(100);
 
 /// What approved work gave out beside its rows, such as a script's output: who dispatched it seals it as evidence.
 #[derive(Debug)]
@@ -75,6 +95,34 @@ impl Job {
         })
     }
 
+    /// Makes `person` the one whom the work asks.
+    pub fn ask_of(&self, person: tokio::sync::mpsc::UnboundedSender<Question>) {
+        if let Ok(mut asked) = self.person.lock() {
+            *asked = Some(person);
+        }
+    }
+
+    /// Asks the person and blocks for the answer; `None` where nobody is there, nobody answers in time, or the work is
+    /// to stop.
+    pub fn ask(&self, text: impl Into<String>, within: Duration) -> Option<bool> {
+        let (answer, answers) = sync_channel(1);
+        let question = Question { text: text.into(), answer };
+        self.person.lock().ok()?.as_ref()?.send(question).ok()?;
+        self.wait_for(&answers, within)
+    }
+
+    fn wait_for(&self, answers: &Receiver<bool>, within: Duration) -> Option<bool> {
+        let deadline = Instant::now() + within;
+        while !self.is_cancelled() && Instant::now() < deadline {
+            match answers.recv_timeout(TICK.min(deadline.saturating_duration_since(Instant::now()))) {
+                Ok(yes) => return Some(yes),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+        None
+    }
+
     /// How much there is in all; 0 where nobody knows.
     pub fn expect(&self, unit: Unit, total: u64) {
         self.unit.store(unit as u8, Relaxed);
@@ -116,5 +164,43 @@ impl Job {
 
     pub fn take_warnings(&self) -> Vec<String> {
         self.warnings.lock().map(|mut w| std::mem::take(&mut *w)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_person_nobody_said_yes() {
+        assert_eq!(Job::default().ask("well?", Duration::from_secs(60)), None);
+        let (job, (person, questions)) = (Job::default(), tokio::sync::mpsc::unbounded_channel());
+        job.ask_of(person);
+        drop(questions);
+        assert_eq!(job.ask("well?", Duration::from_secs(60)), None);
+    }
+
+    #[test]
+    fn the_first_answer_counts() {
+        let (job, (person, mut questions)) = (Job::default(), tokio::sync::mpsc::unbounded_channel());
+        job.ask_of(person);
+        let answers = std::thread::spawn(move || {
+            while let Some(question) = questions.blocking_recv() {
+                question.answer(question.text == "sure?");
+                question.answer(true);
+            }
+        });
+        assert_eq!(job.ask("sure?", Duration::from_secs(60)), Some(true));
+        assert_eq!(job.ask("maybe?", Duration::from_secs(60)), Some(false));
+        drop(job);
+        answers.join().unwrap();
+    }
+
+    #[test]
+    fn a_job_that_is_to_stop_waits_for_nobody() {
+        let (job, (person, _questions)) = (Job::default(), tokio::sync::mpsc::unbounded_channel());
+        job.ask_of(person);
+        job.cancel();
+        assert_eq!(job.ask("well?", Duration::from_secs(3600)), None);
     }
 }

@@ -3,10 +3,13 @@
 //! Because it is data it can be batched into one script, stored in a plan, or sent to an agent. Text that a device
 //! wrote is [`Untrusted`] or a [`DevicePath`]; both clean themselves when they are serialised.
 
+mod collect;
 mod device;
 mod file;
+mod file_row;
 mod ids;
 mod inventory;
+mod isolation;
 mod job;
 mod library;
 mod path;
@@ -18,10 +21,13 @@ mod row;
 mod target;
 mod time;
 
+pub use collect::*;
 pub use device::*;
 pub use file::*;
+pub use file_row::*;
 pub use ids::*;
 pub use inventory::*;
+pub use isolation::*;
 pub use job::*;
 pub use library::*;
 pub use path::*;

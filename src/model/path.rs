@@ -38,10 +38,19 @@ impl DevicePath {
 
     /// The path as text; borrowed where it is plain.
     pub fn to_text(&self) -> Cow<'_, str> {
-        match std::str::from_utf8(&self.0) {
+        DevicePath::text_of(&self.0)
+    }
+
+    /// [`DevicePath::to_text`] of a path that is held as bytes.
+    pub fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+        match std::str::from_utf8(bytes) {
             Ok(text) if !text.starts_with("esc:") && shape::is_plain(text) => Cow::Borrowed(text),
-            _ => Cow::Owned(escape(&self.0)),
+            _ => Cow::Owned(escape(bytes)),
         }
+    }
+
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
     }
 
     /// This path with `other` after it; `other` alone where it is absolute. POSIX syntax; `.` and `..` are kept,

@@ -4,8 +4,8 @@
 //! refuse it when the entity is no longer the one that a person saw.
 
 use super::{
-    DevicePath, FileIdentity, LibraryItem, LineTarget, LinkTarget, PartOf, ServiceTarget, Sha256, Timestamp, UndoId,
-    row,
+    DevicePath, FileIdentity, Isolation, IsolationRules, LibraryItem, LineTarget, LinkTarget, PartOf, Profile, Release,
+    ServiceTarget, Sha256, Timestamp, UndoId, row,
 };
 use crate::shape::Untrusted;
 use schemars::JsonSchema;
@@ -49,8 +49,10 @@ pub enum Wish {
         kind: EntityKind,
         ids: Vec<String>,
     },
+    /// `rules` are the policy's, put in before the device resolves it.
     Isolate {
         selective: bool,
+        rules: IsolationRules,
     },
     Release,
     /// `directory` is where the script starts.
@@ -64,13 +66,10 @@ pub enum Wish {
         overwrite: bool,
         keep: bool,
     },
+    /// A package into a folder of the device.
     Collect {
-        output_folder: Option<DevicePath>,
-        profile: String,
-    },
-    Scan {
-        kind: String,
-        path: Option<DevicePath>,
+        folder: DevicePath,
+        profile: Profile,
     },
     DeleteScript {
         item: LibraryItem,
@@ -103,7 +102,6 @@ impl Wish {
             Wish::Run { .. } => "run",
             Wish::PutFile { .. } => "putfile",
             Wish::Collect { .. } => "collect",
-            Wish::Scan { .. } => "scan",
             Wish::DeleteScript { .. } => "library delete",
             Wish::Disclose(_) => "evidence",
         }
@@ -182,6 +180,8 @@ pub enum Step {
     Stop { process: ProcessTarget, keep_image: bool },
     /// Puts a quarantined file back where it was.
     Restore { undo_id: UndoId, path: DevicePath, size_bytes: u64, sha256: Sha256, mode: u32, uid: u32, gid: u32 },
+    /// Writes a new package into a folder; nothing that is there is replaced.
+    Collect { folder: DevicePath, directory: FileIdentity, name: String, profile: Profile },
     /// Takes one line out of a file; the whole file as it was is kept.
     CutLine { file: FileTarget, line: LineTarget, part_of: PartOf },
     /// Puts a cut line back into the file as it is now, before the line that has this number.
@@ -219,15 +219,32 @@ pub enum Step {
     DeleteScript { item: LibraryItem },
     /// Shows a slice of sealed content to the requester.
     Disclose { slice: Disclosure },
+    /// Cuts the host off the network.
+    Isolate { isolation: Isolation },
+    /// Ends an isolation.
+    Release { release: Release },
 }
 
 impl Step {
-    /// Whether `undo` reverses it, so that the person's code is the only line to give. A disclosure is not undone.
+    /// Whether `undo`, or `release`, reverses it, so that no check value is asked for. A disclosure is not undone.
     pub const fn is_reversible(&self) -> bool {
         match self {
+            Step::Quarantine { .. }
+            | Step::Restore { .. }
+            | Step::Stop { .. }
+            | Step::CutLine { .. }
+            | Step::PutLine { .. }
+            | Step::StopService { .. }
+            | Step::StartService { .. }
+            | Step::RemoveLink { .. }
+            | Step::RestoreLink { .. }
+            | Step::Mask { .. }
+            | Step::Unmask { .. }
+            | Step::ReloadServices => true,
+            // A file that is put or collected replaces nothing: `remediate file` takes it away.
+            Step::Put { .. } | Step::Collect { .. } => true,
+            Step::Isolate { .. } | Step::Release { .. } => true,
             Step::Run { .. } | Step::DeleteScript { .. } | Step::Disclose { .. } => false,
-            // Of a file that is put nothing is replaced: `remediate file` takes it away.
-            _ => true,
         }
     }
 
@@ -262,7 +279,7 @@ row! {
         pub r#type: String,
         /// What was named: a path, a pid.
         pub id: Untrusted,
-        /// `quarantined`, `stopped`, `cut`, `unlinked`, `masked`, `restored`, `image_kept`, `ran`, `put`, `not_done`, …;
+        /// `quarantined`, `stopped`, `cut`, `unlinked`, `masked`, `restored`, `image_kept`, `ran`, `put`, `collected`, …;
         /// in `remediate list` the state now.
         pub outcome: String,
         /// What `undo` takes, besides the path.

@@ -49,8 +49,8 @@ asks! {
     Enter(EnterQuery) -> DevicePath,
     Processes(ProcessQuery) -> Vec<Process>,
     Connections(ConnectionQuery) -> Vec<Connection>,
-    Dir(DirQuery) -> Vec<FileEntry>,
-    Find(FindQuery) -> Vec<FileEntry>,
+    Dir(DirQuery) -> Vec<FileRow>,
+    Find(FindQuery) -> Vec<FileRow>,
     FileInfo(FileInfoQuery) -> Box<FileInfo>,
     Services(ServiceQuery) -> Vec<Service>,
     Drivers(DriverQuery) -> Vec<Driver>,
@@ -59,5 +59,6 @@ asks! {
     Persistence(PersistenceQuery) -> Vec<Persistence>,
     Registry(RegistryQuery) -> (RegistryKey, Vec<RegistryRow>),
     Analyze(AnalyzeQuery) -> Box<Analysis>,
+    Scan(ScanQuery) -> (Scanned, Vec<Detection>),
     Remediated(RemediatedQuery) -> Vec<Remediated>,
 }

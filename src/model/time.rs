@@ -20,6 +20,11 @@ impl Timestamp {
         Timestamp(i128::from(seconds) * 1_000_000_000 + i128::from(nanos))
     }
 
+    /// Seconds since 1970, and nanoseconds after them.
+    pub fn to_unix(self) -> (i64, u32) {
+        (self.as_secs(), u32::try_from(self.0.rem_euclid(1_000_000_000)).unwrap_or(0))
+    }
+
     pub fn from_millis(ms: i64) -> Self {
         Timestamp(i128::from(ms) * 1_000_000)
     }

@@ -17,6 +17,17 @@ const MAX_REASON: usize = 200;
 pub const MAX_LIMIT: usize = 1000;
 pub const DEFAULT_LIMIT: usize = 50;
 
+/// A comment for the record: one line of at most 200 characters.
+pub fn one_line(command: &str, comment: Option<&str>) -> Result<()> {
+    match comment.filter(|c| c.chars().count() > MAX_REASON || c.contains(['\n', '\r'])) {
+        None => Ok(()),
+        Some(_) => {
+            let what = format!("{command}: a comment is one line of at most {MAX_REASON} characters");
+            Err(Error::new(ErrorCode::BadArgs, what))
+        }
+    }
+}
+
 /// Arguments beyond a command's own.
 #[derive(Debug, Default, Clone)]
 pub struct Common {

@@ -5,17 +5,21 @@
 use super::{Common, Reply, Spec};
 use crate::device::{Device, local};
 use crate::error::{Error, ErrorCode, Result};
-use crate::evidence::{Custody, Held, MAX_LENGTH, Sealed, Slice, Store};
+use crate::evidence::{Custody, Held, MAX_LENGTH, PACKAGE_LIMIT, Sealed, Slice, Store};
 use crate::guard::{Admission, DISCLOSURE, Guard, Intent, Shelved};
 use crate::library::Library;
 use crate::model::{
-    Arrival, ArrivalQuery, Ask, CommandId, DeviceId, DevicePath, DeviceRef, DeviceRow, Disclosure, EnterQuery,
-    FileFacts, FileQuery, ItemName, Job, LibraryItem, SessionId, Sha256, Step, Wish,
+    Arrival, ArrivalQuery, Ask, CollectQuery, CommandId, DeviceId, DevicePath, DeviceRef, DeviceRow, Disclosure,
+    EnterQuery, FileFacts, FileQuery, ItemName, Job, LibraryItem, PackageFacts, SessionId, Sha256, Step, Wish,
 };
 use crate::principal::{Principal, Role, Transport};
 use crate::session::{ConnectionId, Session, SessionManager};
 use crate::shape::Wanted;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// How long a device may take to say why its stream broke off.
+const TELLS_WITHIN: Duration = Duration::from_secs(2);
 
 /// What lives as long as the process: the guard, the sessions, the stores.
 pub struct Core {
@@ -134,10 +138,18 @@ impl<'a> Context<'a> {
         if let Some(pending) = self.admit(&intent).await? {
             return Ok(pending);
         }
-        let steps = device.resolve(&wish, self.job).await?;
+        let steps = device.resolve(&self.by_policy(wish).await?, self.job).await?;
         self.job.check()?;
         let view = self.core.guard(move |g| g.submit(intent, steps)).await??;
         Ok(Reply::Pending(Box::new(view)))
+    }
+
+    /// What the policy has a say in, put into the wish.
+    async fn by_policy(&self, mut wish: Wish) -> Result<Wish> {
+        if let Wish::Isolate { rules, .. } = &mut wish {
+            *rules = self.core.guard(|g| g.isolation_rules()).await??;
+        }
+        Ok(wish)
     }
 
     /// Proposes what is done with a file of the library: looked up, hashed and judged before the device resolves it.
@@ -270,6 +282,32 @@ impl<'a> Context<'a> {
         self.core.evidence.seal(fetched.facts, fetched.bytes, self.custody(session), self.job).await
     }
 
+    /// Gathers a package of the device and seals it into the evidence store.
+    pub async fn collect(&self, query: CollectQuery) -> Result<(Sealed, PackageFacts)> {
+        let session = self.session()?;
+        let package = session.device.collect(query, self.job).await?;
+        let store = &self.core.evidence;
+        // The device counts what it reads; what comes of it compressed is no progress.
+        let draft = match store.take(package.bytes, PACKAGE_LIMIT, &|_| (), self.job).await {
+            Ok(draft) => draft,
+            Err(e) => {
+                self.job.check()?;
+                // What went wrong on the device says more than a stream that broke off; a store that is full, less.
+                let of_the_store = matches!(e.code, ErrorCode::StoreUnavailable | ErrorCode::TooLarge);
+                return Err(match tokio::time::timeout(TELLS_WITHIN, package.made).await {
+                    Ok(Ok(Err(device))) if !of_the_store => device,
+                    _ => e,
+                });
+            }
+        };
+        let made = package
+            .made
+            .await
+            .unwrap_or_else(|e| Err(Error::new(ErrorCode::Internal, "the work on the package broke off").source(e)))?;
+        let facts = FileFacts { secret: made.secret.clone(), ..package.facts };
+        Ok((store.keep(draft, facts, self.custody(session), self.job).await?, made))
+    }
+
     /// Seals what a device answered and must not be shown unasked, and asks a person to show it.
     pub async fn disclose(&self, path: DevicePath, secret: &str, content: String) -> Result<Reply<Slice>> {
         let session = self.session()?;
@@ -318,8 +356,20 @@ impl<'a> Context<'a> {
     }
 
     /// A slice of sealed content; a person is asked first where it is on the secret list.
-    pub async fn slice(&self, of: &Held, slice: Disclosure) -> Result<Reply<Slice>> {
-        self.shown(of, slice, super::canonical(&self.call.args)).await
+    pub async fn slice(&self, of: &Held, mut slice: Disclosure) -> Result<Reply<Slice>> {
+        let args = super::canonical(&self.call.args);
+        if slice.entry.is_none() {
+            return self.shown(of, slice, args).await;
+        }
+        // A member may be shown though others may not: whether it may, its name and its bytes say.
+        let (store, asked, job) = (self.core.evidence.clone(), slice.clone(), self.job.clone());
+        let (read, why) = blocking(move || store.read_member(&asked, &job)).await??;
+        let device = of.device.clone();
+        if !self.core.guard(move |g| g.must_ask(&device, why)).await? {
+            return Ok(Reply::Done(read));
+        }
+        slice.secret = why.unwrap_or_default().to_owned();
+        self.ask_to_show(of, slice, args).await
     }
 
     /// As [`Context::slice`]; `args` are those that `evidence` would be asked with.
@@ -329,6 +379,10 @@ impl<'a> Context<'a> {
             let store = self.core.evidence.clone();
             return Ok(Reply::Done(blocking(move || store.read(&slice)).await??));
         }
+        self.ask_to_show(of, slice, args).await
+    }
+
+    async fn ask_to_show(&self, of: &Held, slice: Disclosure, args: String) -> Result<Reply<Slice>> {
         // The device may be gone by now: what was collected from it is here.
         let device = self.core.sessions.describe(&of.device).ok_or_else(|| {
             Error::new(ErrorCode::NoDevice, format!("the file is of {}, which is no device here", of.device))

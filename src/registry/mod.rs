@@ -13,7 +13,7 @@ mod spec;
 
 pub use crate::guard::Shelved;
 pub use crate::session::TranscriptLine;
-pub use args::{Common, canonical, split};
+pub use args::{Common, canonical, one_line, split};
 pub use context::{Call, Context, Core, blocking};
 pub(crate) use follow::running;
 pub use follow::{Followed, JobRow, request_result};

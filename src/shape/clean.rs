@@ -8,28 +8,29 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::ops::AddAssign;
+use std::sync::Arc;
 
 /// Text that a device wrote. Nothing but [`clean`] opens it: its `Serialize` is the cleaned text.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-#[serde(transparent)]
-pub struct Untrusted(String);
+/// One text is shared by all its clones: the names of accounts stand in many rows.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Untrusted(Arc<str>);
 
 impl Untrusted {
     pub fn new(text: impl Into<String>) -> Self {
-        Untrusted(text.into())
+        Untrusted(text.into().into())
     }
 
     /// Bytes as text; what is not UTF-8 is written `\xNN`.
     pub fn from_bytes(bytes: &[u8]) -> Self {
         if let Ok(text) = std::str::from_utf8(bytes) {
-            return Untrusted(text.to_owned());
+            return Untrusted(text.into());
         }
         let mut out = String::with_capacity(bytes.len() + 16);
         for chunk in bytes.utf8_chunks() {
             out.push_str(chunk.valid());
             chunk.invalid().iter().for_each(|b| push_byte(*b, &mut out));
         }
-        Untrusted(out)
+        Untrusted(out.into())
     }
 
     /// The text as the device wrote it: to compare and to filter, never to show.
@@ -51,6 +52,12 @@ impl std::fmt::Debug for Untrusted {
 impl Serialize for Untrusted {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         s.serialize_str(&self.clean())
+    }
+}
+
+impl<'de> Deserialize<'de> for Untrusted {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d).map(Untrusted::new)
     }
 }
 

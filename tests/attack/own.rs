@@ -51,6 +51,8 @@ fn gt_174_the_seed_is_refused_by_every_spelling_and_every_tool() {
             ("fileinfo", json!({ "path": path })),
             ("dir", json!({ "path": path })),
             ("findfile", json!({ "name": "*", "path": path })),
+            ("analyze", json!({ "type": "file", "id": path })),
+            ("scan", json!({ "path": path })),
             ("cd", json!({ "path": path })),
             ("remediate", json!({ "type": "file", "id": path })),
             ("undo", json!({ "type": "file", "id": path })),
@@ -60,7 +62,7 @@ fn gt_174_the_seed_is_refused_by_every_spelling_and_every_tool() {
             assert!(answer["state"] != "completed" || of_a_link, "{tool} {path}: {answer}");
             assert_ne!(answer["state"], "pending_approval", "{tool} {path}: {answer}");
             assert!(!answer.to_string().contains(&secret), "{tool} {path}");
-            if matches!(tool, "getfile" | "fileinfo" | "cd") {
+            if matches!(tool, "getfile" | "fileinfo" | "cd" | "analyze" | "scan") {
                 assert_code(&answer, "E_SELF_TARGET");
             }
         }
@@ -140,6 +142,10 @@ fn gt_174_the_servers_process_is_refused_by_every_name() {
     for path in ["/dev/fd/0", "/dev/stdin", "/dev/fd/5"] {
         assert_ne!(rpc.call("getfile", json!({ "path": path }))["state"], "completed", "{path}");
     }
+    for path in [format!("/proc/{pid}/exe"), format!("/proc/{pid}")] {
+        assert_code(&rpc.call("scan", json!({ "path": path })), "E_SELF_TARGET");
+    }
+    assert_code(&rpc.call("analyze", json!({ "type": "process", "id": pid.to_string() })), "E_SELF_TARGET");
     let answer = rpc.call("remediate", json!({ "type": "process", "id": pid.to_string() }));
     assert_ne!(answer["state"], "pending_approval", "{answer}");
 }
@@ -238,5 +244,40 @@ fn gt_174_configuration_and_policy_are_own_too() {
     connect(&mut rpc, "local");
     for name in ["config.toml", "policy.toml"] {
         assert_code(&rpc.call("getfile", json!({ "path": folder.join(name) })), "E_SELF_TARGET");
+    }
+}
+
+/// A person's rules and lists of hashes are theirs, and a rule that fits the guard's secrets finds nothing.
+#[test]
+fn gt_174_no_rule_reads_the_guards_own_things() {
+    let home = Home::new();
+    home.enroll("alex");
+    let rules = home.state().join("rules");
+    std::fs::create_dir_all(&rules).expect("a folder");
+    let rule = "rule any_secret { strings: $a = /\"secret\"|canary-of-a-rule/ condition: $a }";
+    std::fs::write(rules.join("mine.yar"), rule).expect("a rule");
+    std::fs::hard_link(rules.join("mine.yar"), home.path().join("files/hard.txt")).expect("a hard link");
+    std::fs::hard_link(seed(&home), home.path().join("files/hard.json")).expect("a hard link");
+    home.file("other.txt", "canary-of-a-rule");
+    let mut rpc = Rpc::start(&home);
+    let mut connected = vec!["local".to_owned()];
+    connected.push(format!("image:{}", home.path().display()));
+    for device in connected {
+        connect(&mut rpc, &device);
+        let path = if device == "local" { home.path().display().to_string() } else { "/".into() };
+        let answer = rpc.call("scan", json!({ "type": "path", "path": path }));
+        assert_eq!(answer["state"], "completed", "{answer}");
+        let rows = answer["data"]["rows"].as_array().expect("rows");
+        let paths: Vec<&str> = rows.iter().filter_map(|r| r["path"].as_str()).collect();
+        if cfg!(feature = "yara") {
+            assert!(paths.len() == 1 && paths[0].ends_with("/files/other.txt"), "{device}: {answer}");
+        }
+        let warnings = answer["warnings"].to_string();
+        assert!(warnings.contains("own state left out"), "{device}: {answer}");
+    }
+    connect(&mut rpc, "local");
+    for path in [rules.join("mine.yar"), home.path().join("files/hard.txt"), home.path().join("files/hard.json")] {
+        let answer = rpc.call("analyze", json!({ "type": "file", "id": path }));
+        assert_code(&answer, "E_SELF_TARGET");
     }
 }

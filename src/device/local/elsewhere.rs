@@ -1,12 +1,16 @@
 //! Systems without collectors: every question is `E_UNSUPPORTED`.
 
+use super::engines::Engines;
 use super::support;
 use crate::config::Config;
 use crate::error::{Error, ErrorCode, Result};
 use crate::guard::Order;
-use crate::model::{Answer, End, FileFacts, FileQuery, Job, Outcome, Query, Step, Supply, Verified, Wish};
+use crate::model::{
+    Answer, CollectQuery, End, FileFacts, FileQuery, Job, Outcome, PackageFacts, Query, Step, Supply, Verified, Wish,
+};
 use crate::shape::Untrusted;
 use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,7 +25,7 @@ impl OwnThings {
 }
 
 impl Host {
-    pub fn new(_: &Config, _: Arc<OwnThings>) -> Host {
+    pub fn new(_: &Config, _: Arc<OwnThings>, _: Arc<Engines>) -> Host {
         Host
     }
 
@@ -41,6 +45,14 @@ impl Host {
         Err(unsupported())
     }
 
+    pub fn package_facts(&self, _: &CollectQuery) -> Result<FileFacts> {
+        Err(unsupported())
+    }
+
+    pub fn collect(&self, _: &CollectQuery, _: impl Write, _: &Job) -> Result<PackageFacts> {
+        Err(unsupported())
+    }
+
     pub fn resolve(&self, _: &Wish, _: &Job) -> Result<Vec<Step>> {
         Err(unsupported())
     }
@@ -53,7 +65,7 @@ impl Host {
 }
 
 impl Tree {
-    pub fn new(_: PathBuf, _: Arc<OwnThings>) -> Tree {
+    pub fn new(_: PathBuf, _: PathBuf, _: Arc<OwnThings>, _: Arc<Engines>) -> Tree {
         Tree
     }
 
@@ -61,9 +73,31 @@ impl Tree {
         Err(support::no_query(&query, "image"))
     }
 
+    pub fn package_facts(&self, _: &CollectQuery) -> Result<FileFacts> {
+        Err(unsupported())
+    }
+
+    pub fn collect(&self, _: &CollectQuery, _: impl Write, _: &Job) -> Result<PackageFacts> {
+        Err(unsupported())
+    }
+
     pub fn open(&self, _: &FileQuery, _: &Job) -> Result<(FileFacts, File)> {
         Err(unsupported())
     }
+}
+
+/// An isolation that its dead-man ended: never, here.
+pub struct Ended {
+    pub by: crate::model::RequestId,
+    pub why: &'static str,
+}
+
+pub fn hold_isolation(_: &Path, _: &mut dyn std::io::Write) -> Result<Option<Ended>> {
+    Err(unsupported())
+}
+
+pub fn revive_isolation(_: &Path) -> Result<bool> {
+    Ok(false)
 }
 
 fn unsupported() -> Error {

@@ -4,6 +4,7 @@
 
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
+pub mod engines;
 #[cfg(target_os = "linux")]
 pub mod linux;
 pub mod pool;
@@ -14,18 +15,21 @@ mod windows_root;
 
 #[cfg(not(target_os = "linux"))]
 pub(super) use elsewhere::{Host, OwnThings, Tree};
+#[cfg(not(target_os = "linux"))]
+pub(crate) use elsewhere::{hold_isolation, revive_isolation};
 #[cfg(target_os = "linux")]
 pub(super) use linux::{host::Host, own::OwnThings, tree::Tree};
 
-use super::{Device, Fetched, Fut};
+use super::{Device, Fetched, Fut, Package};
 use crate::config::Config;
 use crate::error::Result;
 use crate::guard::Approved;
 use crate::model::{
-    Answer, DeviceId, DeviceRef, DeviceRow, End, FileFacts, FileQuery, Job, Outcome, Query, Step, Supply, Timestamp,
-    Verified, Wish,
+    Answer, CollectQuery, DeviceId, DeviceRef, DeviceRow, End, FileFacts, FileQuery, Job, Outcome, PackageFacts, Query,
+    Step, Supply, Timestamp, Verified, Wish,
 };
-use pool::Pool;
+use engines::Engines;
+use pool::{Chunked, Pool};
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -41,8 +45,8 @@ pub struct LocalDevice {
 
 impl LocalDevice {
     /// Opens nothing.
-    pub(super) fn new(config: &Config, own: Arc<OwnThings>, pool: Pool) -> LocalDevice {
-        LocalDevice { id: DeviceId::new(ID), host: Arc::new(Host::new(config, own)), pool }
+    pub(super) fn new(config: &Config, own: Arc<OwnThings>, engines: Arc<Engines>, pool: Pool) -> LocalDevice {
+        LocalDevice { id: DeviceId::new(ID), host: Arc::new(Host::new(config, own, engines)), pool }
     }
 }
 
@@ -82,6 +86,13 @@ impl Device for LocalDevice {
     fn fetch<'a>(&'a self, file: FileQuery, job: &'a Arc<Job>) -> Fut<'a, Result<Fetched>> {
         let host = Arc::clone(&self.host);
         Box::pin(fetched(&self.pool, job, move |job| host.open(&file, job)))
+    }
+
+    fn collect<'a>(&'a self, query: CollectQuery, job: &'a Arc<Job>) -> Fut<'a, Result<Package>> {
+        let (before, host) = (Arc::clone(&self.host), Arc::clone(&self.host));
+        let asked = query.clone();
+        let facts = move |_: &Job| before.package_facts(&asked);
+        Box::pin(packed(&self.pool, job, facts, move |to, job| host.collect(&query, to, job)))
     }
 
     fn resolve<'a>(&'a self, wish: &'a Wish, job: &'a Arc<Job>) -> Fut<'a, Result<Vec<Step>>> {
@@ -129,4 +140,16 @@ pub(super) async fn fetched(
 ) -> Result<Fetched> {
     let (facts, file) = pool.run(job, open).await?;
     Ok(Fetched { facts, bytes: Box::new(pool.stream(job, file).await?) })
+}
+
+/// Looks on one slot and makes a package on another.
+pub(super) async fn packed(
+    pool: &Pool,
+    job: &Arc<Job>,
+    facts: impl FnOnce(&Job) -> Result<FileFacts> + Send + 'static,
+    make: impl FnOnce(Chunked, &Job) -> Result<PackageFacts> + Send + 'static,
+) -> Result<Package> {
+    let facts = pool.run(job, facts).await?;
+    let (bytes, made) = pool.produce(job, make).await?;
+    Ok(Package { facts, bytes: Box::new(bytes), made })
 }

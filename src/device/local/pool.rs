@@ -6,13 +6,13 @@
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::Job;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 const SLOTS: usize = 8;
@@ -80,6 +80,33 @@ impl Pool {
         Ok(Chunks { chunks, current: Vec::new(), at: 0 })
     }
 
+    /// Bytes that `make` writes on a slot of its own, and what it came to once they have ended. It is told of a reader
+    /// that was dropped by an error when it writes.
+    pub async fn produce<T, F>(
+        &self,
+        job: &Arc<Job>,
+        make: F,
+    ) -> Result<(impl AsyncRead + Send + Unpin + use<T, F>, oneshot::Receiver<Result<T>>)>
+    where
+        T: Send + 'static,
+        F: FnOnce(Chunked, &Job) -> Result<T> + Send + 'static,
+    {
+        let slot = self.slot(job).await?;
+        let (tx, chunks) = mpsc::channel(2);
+        let (tell, made) = oneshot::channel();
+        let job = Arc::clone(job);
+        tokio::task::spawn_blocking(move || {
+            let _slot = slot;
+            let result = make(Chunked { to: tx.clone(), chunk: Vec::new() }, &job);
+            if let Err(e) = &result {
+                let _ = tx.blocking_send(Err(std::io::Error::other(e.message.clone())));
+            }
+            // Told before the bytes end: who reads to the end finds it there.
+            let _ = tell.send(result);
+        });
+        Ok((Chunks { chunks, current: Vec::new(), at: 0 }, made))
+    }
+
     async fn slot(&self, job: &Arc<Job>) -> Result<OwnedSemaphorePermit> {
         let slot = Arc::clone(&self.slots).acquire_owned();
         tokio::select! {
@@ -129,6 +156,30 @@ fn send_chunks(mut file: File, job: &Job, to: &mpsc::Sender<std::io::Result<Vec<
         if to.blocking_send(message).is_err() || last {
             return;
         }
+    }
+}
+
+/// Passes on what is written, a chunk at a time.
+pub struct Chunked {
+    to: mpsc::Sender<std::io::Result<Vec<u8>>>,
+    chunk: Vec<u8>,
+}
+
+impl Write for Chunked {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.chunk.extend_from_slice(bytes);
+        if self.chunk.len() >= CHUNK {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        if self.chunk.is_empty() {
+            return Ok(());
+        }
+        let chunk = std::mem::take(&mut self.chunk);
+        self.to.blocking_send(Ok(chunk)).map_err(|_| std::io::ErrorKind::BrokenPipe.into())
     }
 }
 
@@ -236,6 +287,42 @@ mod tests {
 
         drop(pool.stream(&job, File::open(&path).unwrap()).await.unwrap());
         std::fs::remove_file(&path).unwrap();
+        let _all = Arc::clone(&pool.slots).acquire_many_owned(u32::try_from(SLOTS).unwrap()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_made_arrives_with_what_came_of_it() {
+        let (job, pool) = (job(), Pool::default());
+        let make = |mut to: Chunked, _: &Job| {
+            for _ in 0..5 {
+                to.write_all(&[7; CHUNK]).unwrap();
+            }
+            to.flush().unwrap();
+            Ok(42)
+        };
+        let (mut bytes, made) = pool.produce(&job, make).await.unwrap();
+        let mut got = Vec::new();
+        bytes.read_to_end(&mut got).await.unwrap();
+        assert_eq!((got.len(), made.await.unwrap().unwrap()), (CHUNK * 5, 42));
+    }
+
+    #[tokio::test]
+    async fn a_maker_is_told_when_nobody_reads_and_a_reader_when_it_fails() {
+        let (job, pool) = (job(), Pool::default());
+        let endless = |mut to: Chunked, _: &Job| -> Result<()> {
+            loop {
+                to.write_all(&[7; CHUNK]).map_err(|e| Error::io("the stream", e))?;
+            }
+        };
+        let (bytes, made) = pool.produce(&job, endless).await.unwrap();
+        drop(bytes);
+        assert!(made.await.unwrap().is_err());
+
+        let fails = |_: Chunked, _: &Job| -> Result<()> { Err(Error::new(ErrorCode::Backend, "planted")) };
+        let (mut bytes, made) = pool.produce(&job, fails).await.unwrap();
+        let e = bytes.read_to_end(&mut Vec::new()).await.unwrap_err();
+        assert!(e.to_string().contains("planted"));
+        assert!(made.await.unwrap().is_err());
         let _all = Arc::clone(&pool.slots).acquire_many_owned(u32::try_from(SLOTS).unwrap()).await.unwrap();
     }
 }

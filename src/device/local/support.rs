@@ -2,7 +2,7 @@
 //! answer.
 
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{EntityKind, Query, Wish};
+use crate::model::{AnalyzeQuery, EntityKind, Query, Wish};
 
 /// Whether this host can do such a thing.
 pub fn on_host(wish: &Wish) -> Result<()> {
@@ -10,12 +10,12 @@ pub fn on_host(wish: &Wish) -> Result<()> {
         Wish::Remediate { kind: EntityKind::Registry, .. } | Wish::Undo { kind: EntityKind::Registry, .. } => {
             "this host has no registry; a hive copy is evidence and is not changed here"
         }
-        Wish::Remediate { .. } | Wish::Undo { .. } | Wish::PutFile { .. } => return system(wish),
+        Wish::Remediate { .. } | Wish::Undo { .. } | Wish::PutFile { .. } | Wish::Collect { .. } => {
+            return system(wish);
+        }
         Wish::Run { .. } if cfg!(feature = "run") => return system(wish),
-        Wish::Isolate { .. } | Wish::Release => "isolation is not built yet; `connections` shows what is open",
+        Wish::Isolate { .. } | Wish::Release => return system(wish),
         Wish::Run { .. } => "this build has no code to run scripts; the typed commands look at the host",
-        Wish::Collect { .. } => "packages are not built yet; `getfile` collects single files",
-        Wish::Scan { .. } => "there is no scanner yet; `fileinfo` gives hashes to look up",
         Wish::DeleteScript { .. } => "the script library is on no device",
         Wish::Disclose(_) => "content is read from the evidence store with `evidence`",
     };
@@ -27,7 +27,7 @@ pub fn on_image(wish: &Wish) -> Result<()> {
     Err(no_wish(
         wish,
         "an image",
-        "images are read only: `getfile` collects from them; change the host itself on `local`",
+        "images are read only: `getfile` and `collect` without output_folder collect from them; change the host itself on `local`",
     ))
 }
 
@@ -49,12 +49,14 @@ fn system(wish: &Wish) -> Result<()> {
 pub fn no_query(query: &Query, device: &str) -> Error {
     let (command, hint) = match query {
         Query::Services(_) => ("services", "this system is not supported yet"),
-        Query::Drivers(_) => ("drivers", "`dir /sys/module` shows the modules that are loaded"),
-        Query::Tasks(_) => ("scheduledtasks", "`dir /etc/cron.d` and `dir /var/spool/cron` show cron's files"),
-        Query::Startup(_) => ("startupfolders", "`findfile *.desktop` finds autostart entries"),
+        Query::Drivers(_) => ("drivers", "this system is not supported yet"),
+        Query::Tasks(_) => ("scheduledtasks", "this system is not supported yet"),
+        Query::Startup(_) => ("startupfolders", "this system is not supported yet"),
         Query::Registry(_) => ("registry", "this system is not supported yet"),
         Query::Persistence(_) => ("persistence", "this system is not supported yet"),
-        Query::Analyze(_) => ("analyze", "there is no engine yet; `fileinfo` gives hashes to look up"),
+        Query::Analyze(AnalyzeQuery::Process { .. }) => ("analyze process", "it needs a running system: `local`"),
+        Query::Analyze(_) => ("analyze", "this system is not supported yet"),
+        Query::Scan(_) => ("scan", "this system is not supported yet"),
         Query::Processes(_) => ("processes", "it needs a running system: `local`"),
         Query::Connections(_) => ("connections", "it needs a running system: `local`"),
         Query::Remediated(_) => ("remediate list", "nothing is changed on an image"),

@@ -34,6 +34,7 @@ fn config(home: &Path, policy: Option<PathBuf>) -> Config {
         allow_shared_account: false,
         limits: Limits::default(),
         images: Vec::new(),
+        clamd: None,
         working_folder: Some(home.join("put")),
         library_keys: Vec::new(),
     }

@@ -1,18 +1,20 @@
 //! What `connect` tells of this host: what it is, its clock, who is signed in, and what this account does not see.
 
 use super::etc::Root;
+use super::isolation::{self, State};
 use super::proc::Clock;
 use super::rights::{Rights, account, hidden_by_namespaces};
 use super::sign_ins;
 use super::users::Users;
-use crate::error::Result;
+use super::watch::Watch;
+use crate::error::{ErrorCode, Result};
 use crate::model::{Arrival, DevicePath, Job, Timestamp};
 use crate::shape::Untrusted;
 
 const FILE_LIMIT: u64 = 64 << 10;
 
 /// Never fails for want of a file: what cannot be told is absent.
-pub fn read(job: &Job) -> Result<Arrival> {
+pub fn read(watch: &Watch, job: &Job) -> Result<Arrival> {
     job.check()?;
     let root = Root::host();
     let kernel = rustix::system::uname();
@@ -26,11 +28,44 @@ pub fn read(job: &Job) -> Result<Arrival> {
         skew_ms: Some(0),
         time_zone: time_zone(&root),
         boot_time: Some(Clock::now().boot_time()),
-        isolation: None,
+        isolation: Some(isolation(watch, job).into()),
         signed_in: sign_ins::read(job)?,
         account: account(&Users::host().accounts()),
         hidden,
     })
+}
+
+/// What the kernel says; what is amiss with it is a warning.
+fn isolation(watch: &Watch, job: &Job) -> &'static str {
+    let held = watch.held();
+    if matches!(held, Ok(Some(_))) && !watch.is_watched() {
+        job.warn(
+            "the dead-man of the isolation has died: it does not end by itself until `live-response approvals list` starts it again; `release` ends it",
+        );
+    }
+    match isolation::state() {
+        Ok(State::Isolated { kind, whole, .. }) => {
+            if !whole {
+                job.warn("the isolation is not whole: a chain of it is missing or lets pass");
+            }
+            if matches!(held, Ok(None)) {
+                job.warn("nothing is held of the isolation: it does not end by itself; `release` ends it");
+            }
+            kind.as_str()
+        }
+        Ok(State::None) if matches!(held, Ok(Some(_))) => {
+            job.warn("an isolation was approved and is in force, but its rules are gone");
+            "none"
+        }
+        Ok(State::None) => "none",
+        Ok(State::Foreign) => {
+            job.warn(format!("a firewall table inet {} is there that no isolation made", isolation::TABLE));
+            "none"
+        }
+        // Without nf_tables nothing isolates it.
+        Err(e) if e.code == ErrorCode::Unsupported => "none",
+        Err(_) => "unknown",
+    }
 }
 
 /// Name and version of the system whose root this is (`man 5 os-release`); `None` where it does not say.
@@ -80,11 +115,14 @@ fn first_line(text: &[u8]) -> &[u8] {
 mod tests {
     use super::super::etc::tests::Scratch;
     use super::*;
-    use crate::error::ErrorCode;
+
+    fn watch() -> Watch {
+        Watch::new(std::path::Path::new("/nowhere"))
+    }
 
     #[test]
     fn this_host_is_told() {
-        let arrival = read(&Job::default()).unwrap();
+        let arrival = read(&watch(), &Job::default()).unwrap();
         assert_eq!(arrival.current_directory, DevicePath::new("/"));
         assert!(arrival.boot_time < arrival.clock);
         let booted = std::fs::read_to_string("/proc/stat").unwrap();
@@ -96,7 +134,7 @@ mod tests {
     fn a_cancelled_arrival_ends() {
         let job = Job::default();
         job.cancel();
-        assert_eq!(read(&job).unwrap_err().code, ErrorCode::Cancelled);
+        assert_eq!(read(&watch(), &job).unwrap_err().code, ErrorCode::Cancelled);
     }
 
     #[test]

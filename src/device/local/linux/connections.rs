@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::model::{Connection, ConnectionQuery, Job, Unit};
 use crate::principal::Principal;
 use crate::shape::Untrusted;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::thread;
 
 /// All sockets: this host's own namespace first, there by protocol, what listens before what is connected, by port.
@@ -26,6 +26,18 @@ pub fn list(_: &ConnectionQuery, users: &Users, job: &Job) -> Result<Vec<Connect
     sockets.sort_unstable_by_key(|s| (s.namespace, s.protocol, !s.is_listening(), s.local.1, s.remote, s.local.0));
     let owners = Owners::find(&proc, &pids, sockets.iter().map(|s| s.inode), job)?;
     warn_of_hidden_owners(&owners, job);
+    let mut rows =
+        Rows { proc, owners, namespaces, accounts: users.accounts(), holders: HashMap::new(), names: HashMap::new() };
+    Ok(sockets.iter().map(|s| rows.row(s)).collect())
+}
+
+/// The sockets with these inodes, whoever else holds them.
+pub(super) fn with_inodes(inodes: &HashSet<u64>, users: &Users, job: &Job) -> Result<Vec<Connection>> {
+    let proc = Proc::open()?;
+    let pids = proc.pids(job)?;
+    let (mut sockets, namespaces) = all_sockets(&proc, &pids, job)?;
+    sockets.retain(|s| inodes.contains(&s.inode));
+    let owners = Owners::find(&proc, &[], std::iter::empty(), job)?;
     let mut rows =
         Rows { proc, owners, namespaces, accounts: users.accounts(), holders: HashMap::new(), names: HashMap::new() };
     Ok(sockets.iter().map(|s| rows.row(s)).collect())

@@ -5,7 +5,7 @@ use super::mounts::{self, Mounts, Point};
 use super::own::{OwnSet, OwnThings};
 use super::view::{How, Names, Opened, View, system_error};
 use crate::error::{ErrorCode, Result};
-use crate::model::{DevicePath, DirQuery, FileEntry, Job, Unit};
+use crate::model::{DevicePath, DirQuery, FileEntry, FileRow, Job, ROWS_MEMORY, Unit, gathered};
 use rustix::fs::{FileType, PROC_SUPER_MAGIC, RawDir};
 use rustix::io::Errno;
 use std::ffi::CStr;
@@ -16,18 +16,18 @@ use std::os::fd::AsFd;
 /// From so many entries on, a second thread pays.
 const SPLIT: usize = 2_000;
 const THREADS: usize = 4;
-/// Rows are held in memory: of a directory with more entries, the first by name are listed.
-const ENTRIES: usize = 500_000;
 /// Entries between two looks at the job.
 const STRIDE: usize = 512;
 
 /// The rows of a directory, or one row for anything else, as `ls` does. `E_ACCESS` where it cannot be listed.
-pub fn list(view: &View, query: &DirQuery, names: &dyn Names, job: &Job) -> Result<Vec<FileEntry>> {
+pub fn list(view: &View, query: &DirQuery, names: &dyn Names, job: &Job) -> Result<Vec<FileRow>> {
     match view.open(&query.path, How::Directory) {
         Ok(directory) => entries(view, &directory, query, names, job),
-        Err(e) if e.code == ErrorCode::NotAFile => single(view, query, names).map(|row| vec![row]),
+        Err(e) if e.code == ErrorCode::NotAFile => single(view, query, names).map(|row| vec![row.into()]),
         // A link to nothing is an entry all the same.
-        Err(e) if e.code == ErrorCode::NotFound => single(view, query, names).map(|row| vec![row]).map_err(|_| e),
+        Err(e) if e.code == ErrorCode::NotFound => {
+            single(view, query, names).map(|row| vec![row.into()]).map_err(|_| e)
+        }
         Err(e) => Err(e),
     }
 }
@@ -45,12 +45,13 @@ pub(super) fn link_target(directory: impl AsFd, name: &CStr) -> Option<DevicePat
     rustix::fs::readlinkat(directory, name, Vec::new()).ok().map(|t| DevicePath::new(t.into_bytes()))
 }
 
-fn entries(view: &View, directory: &Opened, query: &DirQuery, names: &dyn Names, job: &Job) -> Result<Vec<FileEntry>> {
+fn entries(view: &View, directory: &Opened, query: &DirQuery, names: &dyn Names, job: &Job) -> Result<Vec<FileRow>> {
     let mut found = Found::read(&directory.file, &query.path, job)?;
     let count = found.places.len();
-    if count > ENTRIES {
-        job.warn(format!("{} holds {count} entries, the first {ENTRIES} are listed: findfile narrows it", query.path));
-        found.places.truncate(ENTRIES);
+    let most = found.most(if query.full_path { directory.real_path.as_bytes().len() + 1 } else { 0 });
+    if count > most {
+        job.warn(format!("{} holds {count} entries, the first {most} are listed: findfile narrows it", query.path));
+        found.places.truncate(most);
     }
     job.expect(Unit::Entries, found.places.len() as u64);
     let mounts = Mounts::read();
@@ -79,14 +80,9 @@ fn entries(view: &View, directory: &Opened, query: &DirQuery, names: &dyn Names,
         let ended = others.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         std::iter::once(first).chain(ended).collect()
     });
-    let mut rows = Vec::with_capacity(found.places.len());
-    let (mut unread, mut own) = (0, 0);
-    for part in parts {
-        let part = part?;
-        rows.extend(part.rows);
-        unread += part.unread;
-        own += part.own;
-    }
+    let parts = parts.into_iter().collect::<Result<Vec<Part>>>()?;
+    let (unread, own) = parts.iter().fold((0, 0), |(unread, own), p| (unread + p.unread, own + p.own));
+    let rows = gathered(parts.into_iter().map(|p| p.rows));
     if unread > 0 {
         job.warn(format!("{unread} entries of {} could not be looked at: run as root to see their facts", query.path));
     }
@@ -139,6 +135,13 @@ impl Found {
         Ok(found)
     }
 
+    /// So many rows fit into memory beside the names: of a directory with more entries, the first by name are listed.
+    fn most(&self, prefix: usize) -> usize {
+        let name = self.text.len() / self.places.len().max(1);
+        let each = FileRow::memory_of(prefix + name) + (size_of::<Place>() + name) as u64;
+        usize::try_from(ROWS_MEMORY / each).unwrap_or(usize::MAX)
+    }
+
     fn name(&self, place: Place) -> &CStr {
         self.text.get(place.start..place.end).and_then(|n| CStr::from_bytes_with_nul(n).ok()).unwrap_or_default()
     }
@@ -159,7 +162,7 @@ struct Listing<'a> {
 
 #[derive(Default)]
 struct Part {
-    rows: Vec<FileEntry>,
+    rows: Vec<FileRow>,
     unread: u64,
     own: u64,
 }
@@ -183,11 +186,11 @@ impl Listing<'_> {
             Ok(facts) if self.is_own(&facts, name) => part.own += 1,
             Ok(facts) => {
                 let target = if facts.is_symlink() { link_target(self.directory, name) } else { None };
-                part.rows.push(facts.entry(name.to_bytes(), self.path(name), target, self.names));
+                part.rows.push(facts.entry(name.to_bytes(), self.path(name), target, self.names).into());
             }
             Err(_) => {
                 part.unread += 1;
-                part.rows.push(unread(name, self.path(name), place.kind));
+                part.rows.push(unread(name, self.path(name), place.kind).into());
             }
         }
     }
@@ -236,7 +239,7 @@ mod tests {
     fn rows(tree: &TempTree, path: DevicePath, full_path: bool) -> Result<(Vec<FileEntry>, Vec<String>)> {
         let job = Job::default();
         let rows = list(&host(tree), &DirQuery { path, full_path }, &Numbers, &job)?;
-        Ok((rows, job.take_warnings()))
+        Ok((rows.iter().map(FileEntry::from).collect(), job.take_warnings()))
     }
 
     fn listed(tree: &TempTree) -> Vec<FileEntry> {
@@ -329,7 +332,7 @@ mod tests {
         let job = Job::default();
         let query = DirQuery { path: device_path(tree.root()), full_path: false };
         let rows = list(&host(&tree), &query, &Numbers, &job).unwrap();
-        let names: Vec<_> = rows.iter().map(|r| r.name.to_text().into_owned()).collect();
+        let names: Vec<_> = rows.iter().map(|r| DevicePath::text_of(r.path()).into_owned()).collect();
         assert_eq!(names, (0..count).map(|i| format!("{i:05}")).collect::<Vec<_>>());
         assert_eq!(job.progress(), (count as u64, Some(count as u64), "entries"));
     }

@@ -138,7 +138,7 @@ pub fn kind_name(kind: FileType) -> &'static str {
 }
 
 /// As `ls -l` writes it.
-fn mode_text(mode: u32) -> String {
+pub(super) fn mode_text(mode: u32) -> String {
     let kind = match FileType::from_raw_mode(mode) {
         FileType::RegularFile => '-',
         FileType::Directory => 'd',

@@ -8,7 +8,7 @@ use super::mounts;
 use super::view::{How, Names, View};
 use super::walk::{Place, Visit, join, walk};
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{DevicePath, FileEntry, FindQuery, Job};
+use crate::model::{DevicePath, FileEntry, FileRow, FindQuery, Job, ROWS_MEMORY, gathered};
 use globset::{GlobBuilder, GlobMatcher};
 use rustix::fs::{FileType, RawDirEntry};
 use rustix::io::Errno;
@@ -22,7 +22,7 @@ const PATTERN: usize = 1_024;
 const HITS: u64 = 250_000;
 
 /// Every entry below the directory whose name and facts fit, ordered by path. `E_BAD_ARGS` where the glob is none.
-pub fn find(view: &View, query: &FindQuery, names: &dyn Names, job: &Job) -> Result<Vec<FileEntry>> {
+pub fn find(view: &View, query: &FindQuery, names: &dyn Names, job: &Job) -> Result<Vec<FileRow>> {
     let pattern = Pattern::new(&query.name)?;
     if query.max_depth == Some(0) {
         return Err(
@@ -30,32 +30,21 @@ pub fn find(view: &View, query: &FindQuery, names: &dyn Names, job: &Job) -> Res
         );
     }
     let start = view.open(&query.path, How::Directory)?;
-    let search = Search { query, pattern, names, hits: AtomicU64::new(0) };
+    let search = Search { query, pattern, names, hits: AtomicU64::new(0), held: AtomicU64::new(0) };
     let parts = walk(view, &start, &search, job)?;
     let hits = search.hits.load(Relaxed);
-    if hits > HITS {
-        job.warn(format!("{hits} entries fit, {HITS} of them are listed: narrow the search"));
+    let mut rows = gathered(parts);
+    if hits > rows.len() as u64 {
+        job.warn(format!("{hits} entries fit, {} of them are listed: narrow the search", rows.len()));
     }
-    Ok(parts.into_iter().reduce(merge).unwrap_or_default())
+    // In place: another copy of all rows would be too much memory. No two paths are equal.
+    rows.sort_unstable_by(|a, b| a.path().cmp(b.path()));
+    Ok(rows)
 }
 
 /// Whether a directory says what its entry is.
 fn is_told(kind: FileType) -> bool {
     kind != FileType::Unknown
-}
-
-/// Joins two lists in order to one.
-fn merge(left: Vec<FileEntry>, right: Vec<FileEntry>) -> Vec<FileEntry> {
-    let mut rows = Vec::with_capacity(left.len() + right.len());
-    let mut right = right.into_iter().peekable();
-    for row in left {
-        while let Some(other) = right.next_if(|other| other.path < row.path) {
-            rows.push(other);
-        }
-        rows.push(row);
-    }
-    rows.extend(right);
-    rows
 }
 
 /// A glob over a name's bytes; the two forms that nearly every search has need no automaton.
@@ -110,33 +99,30 @@ struct Search<'a> {
     pattern: Pattern,
     names: &'a dyn Names,
     hits: AtomicU64,
+    /// Bytes of the rows that are kept.
+    held: AtomicU64,
 }
 
 impl Visit for Search<'_> {
-    type Row = FileEntry;
+    type Row = FileRow;
 
     fn max_depth(&self) -> Option<u32> {
         self.query.max_depth
     }
 
-    fn entry(&self, at: &Place<'_>, entry: &RawDirEntry<'_>, rows: &mut Vec<FileEntry>) {
+    fn entry(&self, at: &Place<'_>, entry: &RawDirEntry<'_>, rows: &mut Vec<FileRow>) {
         if self.pattern.matches(entry.file_name().to_bytes()) {
             rows.extend(self.hit(at, entry));
         }
     }
-
-    fn arrange(&self, rows: &mut Vec<FileEntry>) {
-        rows.sort_by_cached_key(|row| row.path.clone());
-    }
 }
 
 impl Search<'_> {
-    fn hit(&self, at: &Place<'_>, entry: &RawDirEntry<'_>) -> Option<FileEntry> {
+    fn hit(&self, at: &Place<'_>, entry: &RawDirEntry<'_>) -> Option<FileRow> {
         let name = entry.file_name();
         let path = DevicePath::new(join(at.path.as_bytes(), name.to_bytes()));
         if self.query.brief && !self.has_filters() && !at.set.may_hold(entry.ino()) && is_told(entry.file_type()) {
-            let row = unread(name, path, entry.file_type());
-            return (self.hits.fetch_add(1, Relaxed) < HITS).then_some(row);
+            return self.kept(unread(name, path, entry.file_type()));
         }
         let row = match mounts::facts_of(at.points, at.directory, name) {
             Ok(facts) if at.set.holds(facts.identity) => {
@@ -155,7 +141,13 @@ impl Search<'_> {
             Err(_) if self.has_filters() => return None,
             Err(_) => unread(name, path, entry.file_type()),
         };
-        (self.hits.fetch_add(1, Relaxed) < HITS).then_some(row)
+        self.kept(row)
+    }
+
+    fn kept(&self, row: FileEntry) -> Option<FileRow> {
+        let row = FileRow::from(row);
+        let has_room = self.held.fetch_add(row.memory(), Relaxed) < ROWS_MEMORY;
+        (self.hits.fetch_add(1, Relaxed) < HITS && has_room).then_some(row)
     }
 
     fn has_filters(&self) -> bool {
@@ -199,7 +191,7 @@ mod tests {
         let job = Job::default();
         let rows = find(&host(tree), query, &Numbers, &job).unwrap();
         let root = format!("{}/", tree.root().display());
-        let paths = rows.iter().map(|r| r.path.to_text().trim_start_matches(&root).to_owned()).collect();
+        let paths = rows.iter().map(|r| DevicePath::text_of(r.path()).trim_start_matches(&root).to_owned()).collect();
         (paths, job.take_warnings())
     }
 
@@ -247,7 +239,7 @@ mod tests {
         let tree = TempTree::new();
         let leaf = deep_tree(&tree, 10_000);
         let rows = find(&host(&tree), &query(device_path(tree.root()), "leaf"), &Numbers, &Job::default()).unwrap();
-        assert_eq!(rows.iter().map(|r| &r.path).collect::<Vec<_>>(), [&leaf]);
+        assert_eq!(rows.iter().map(FileRow::path).collect::<Vec<_>>(), [leaf.as_bytes()]);
     }
 
     #[test]
@@ -317,7 +309,8 @@ mod tests {
         symlink("three.txt", tree.path("four.dll")).unwrap();
         let rows = |brief| {
             let query = FindQuery { brief, ..query(device_path(tree.root()), "*.dll") };
-            find(&host(&tree), &query, &Numbers, &Job::default()).unwrap()
+            let rows = find(&host(&tree), &query, &Numbers, &Job::default()).unwrap();
+            rows.iter().map(FileEntry::from).collect::<Vec<_>>()
         };
         let told = |rows: Vec<FileEntry>| rows.into_iter().map(|r| (r.path, r.kind)).collect::<Vec<_>>();
         assert!(rows(true).iter().all(|r| r.size_bytes.is_none()));
@@ -340,7 +333,7 @@ mod tests {
         let tree = TempTree::new();
         plant(&tree, &["img/etc/passwd"]);
         let rows = find(&image(&tree, "img"), &query(text("/"), "passwd"), &Numbers, &Job::default()).unwrap();
-        assert_eq!(rows[0].path, text("/etc/passwd"));
+        assert_eq!(rows[0].path(), b"/etc/passwd");
     }
 
     #[test]

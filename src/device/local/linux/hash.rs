@@ -56,8 +56,25 @@ pub(super) fn digest_within(file: &File, want_tlsh: bool, limit: u64, job: &Job)
         None
     };
     warn_of_change(file, before, source.offset, job);
-    let (md5, sha1, sha256) = fused.finish();
-    Ok(Digests { md5: hex(&md5), sha1: hex(&sha1), sha256: Sha256::from_bytes(&sha256), tlsh, bytes: source.offset })
+    Ok(Digests { tlsh, ..fused.digests(source.offset) })
+}
+
+/// [`digest`] without TLSH, of a file that is no progress of its own.
+pub(super) fn digest_uncounted(file: &File, job: &Job) -> Result<Digests> {
+    let mut source = Source { counted: false, ..Source::new(file, u64::MAX, job) };
+    let mut fused = Fused::default();
+    let mut buffer = vec![0; CHUNK];
+    while let Some(filled) = source.fill(&mut buffer)? {
+        fused.update(filled);
+    }
+    Ok(fused.digests(source.offset))
+}
+
+/// Digests of bytes that are held.
+pub(super) fn digest_bytes(bytes: &[u8]) -> Digests {
+    let mut fused = Fused::default();
+    fused.update(bytes);
+    fused.digests(bytes.len() as u64)
 }
 
 /// Digests of bytes in memory, without TLSH.
@@ -88,6 +105,8 @@ struct Source<'a> {
     file: &'a File,
     offset: u64,
     limit: u64,
+    /// Whether its bytes are the job's progress.
+    counted: bool,
     job: &'a Job,
 }
 
@@ -95,7 +114,7 @@ impl<'a> Source<'a> {
     fn new(file: &'a File, limit: u64, job: &'a Job) -> Self {
         // Advice only: a file that takes none is read all the same.
         let _ = rustix::fs::fadvise(file, 0, None, Advice::Sequential);
-        Source { file, offset: 0, limit, job }
+        Source { file, offset: 0, limit, counted: true, job }
     }
 
     /// The next bytes, as many as fit; `None` at the end.
@@ -111,7 +130,9 @@ impl<'a> Source<'a> {
             }
         }
         self.offset += held as u64;
-        self.job.advance(held as u64);
+        if self.counted {
+            self.job.advance(held as u64);
+        }
         if self.offset > self.limit {
             let limit = self.limit;
             return Err(Error::new(ErrorCode::TooLarge, format!("the file goes on past the limit of {limit} bytes")));
@@ -210,6 +231,12 @@ impl Default for Fused {
 }
 
 impl Fused {
+    /// Of so many bytes, without TLSH.
+    fn digests(self, bytes: u64) -> Digests {
+        let (md5, sha1, sha256) = self.finish();
+        Digests { md5: hex(&md5), sha1: hex(&sha1), sha256: Sha256::from_bytes(&sha256), tlsh: None, bytes }
+    }
+
     fn update(&mut self, mut bytes: &[u8]) {
         self.bytes += bytes.len() as u64;
         if self.held > 0 {

@@ -2,27 +2,38 @@
 //!
 //! Invariant: blocking; runs on the pool. Only `apply` changes anything, by orders.
 
+use super::collect::Collector;
 use super::effect::{self, Quarantine};
 use super::own::OwnThings;
 use super::systemd_bus::SystemdBus;
 use super::users::{Accounts, Users};
 use super::view::{Names, View};
+use super::watch::Watch;
 use super::work_folder::WorkFolder;
-use super::{arrival, connections, dir, enter, fetch, fileinfo, find, hash, persistence, processes, resolve, services};
+use super::{
+    analyze, arrival, connections, dir, drivers, enter, fetch, fileinfo, find, hash, persistence, processes, resolve,
+    scan, services, startup, tasks,
+};
 use crate::config::Config;
+use crate::device::local::engines::Engines;
 use crate::device::local::support;
 use crate::device::local::windows_root::registry;
 use crate::error::Result;
 use crate::guard::Order;
-use crate::model::{Answer, FileFacts, FileQuery, Job, Outcome, Query, Step, Supply, Wish};
+use crate::model::{
+    AnalyzeQuery, Answer, CollectQuery, FileFacts, FileQuery, Job, Outcome, PackageFacts, Query, Step, Supply, Wish,
+};
 use crate::shape::Untrusted;
 use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 pub struct Host {
+    home: PathBuf,
     own: Arc<OwnThings>,
     users: Users,
+    engines: Arc<Engines>,
     settings: resolve::Settings,
     /// A folder of our own for what is too big for memory.
     spill: PathBuf,
@@ -40,13 +51,14 @@ impl Names for Accounts {
 
 impl Host {
     /// Opens nothing.
-    pub fn new(config: &Config, own: Arc<OwnThings>) -> Host {
+    pub fn new(config: &Config, own: Arc<OwnThings>, engines: Arc<Engines>) -> Host {
         let settings = resolve::Settings {
             quarantine: Quarantine::new(&config.home),
             work_folder: WorkFolder::new(config.working_folder.clone()),
             script_time_s: config.limits.long_command_s,
         };
-        Host { own, users: Users::host(), settings, spill: config.home.join("snapshots") }
+        let home = config.home.clone();
+        Host { spill: home.join("snapshots"), home, own, users: Users::host(), engines, settings }
     }
 
     /// The name of the host, and the system's own name with its version.
@@ -60,26 +72,51 @@ impl Host {
 
     pub fn read(&self, query: Query, job: &Job) -> Result<Answer> {
         Ok(match query {
-            Query::Arrival(_) => Answer::Arrival(arrival::read(job)?),
+            Query::Arrival(_) => Answer::Arrival(arrival::read(&Watch::new(self.settings.quarantine.home()), job)?),
             Query::Processes(q) => {
                 let hashed = |image: &File| hash::sha256(image, job);
                 Answer::Processes(processes::list(&q, &self.users, &hashed, job)?)
             }
             Query::Connections(q) => Answer::Connections(connections::list(&q, &self.users, job)?),
             Query::Remediated(q) => Answer::Remediated(self.settings.quarantine.rows(&q, job)?),
+            Query::Analyze(AnalyzeQuery::Process { pid }) => {
+                Answer::Analyze(Box::new(analyze::process(&self.view()?, &self.engines, pid, &self.users, job)?))
+            }
+            Query::Analyze(AnalyzeQuery::File { path }) => {
+                Answer::Analyze(Box::new(analyze::file(&self.view()?, &self.engines, &path, &self.users, job)?))
+            }
+            Query::Scan(q) => Answer::Scan(scan::scan(&self.view()?, &self.engines, &q, &self.users, job)?),
             Query::Services(_) => Answer::Services(services::list(&self.view()?, SystemdBus::host().as_ref(), job)?),
+            Query::Tasks(q) => Answer::Tasks(tasks::list(&self.view()?, SystemdBus::host().as_ref(), &q, job)?),
             Query::Enter(_)
             | Query::Dir(_)
             | Query::Find(_)
             | Query::FileInfo(_)
+            | Query::Drivers(_)
+            | Query::Startup(_)
             | Query::Persistence(_)
             | Query::Registry(_) => files(&self.view()?, &self.users, query, job)?,
-            other => return Err(support::no_query(&other, "local")),
         })
     }
 
     pub fn open(&self, query: &FileQuery, job: &Job) -> Result<(FileFacts, File)> {
         fetch::open(&self.view()?, query, job)
+    }
+
+    /// What is known of a package before it is made.
+    pub fn package_facts(&self, query: &CollectQuery) -> Result<FileFacts> {
+        self.collector(|c| Ok(c.facts(query.profile)))
+    }
+
+    /// Writes a package of this host.
+    pub fn collect(&self, query: &CollectQuery, to: impl Write, job: &Job) -> Result<PackageFacts> {
+        self.collector(|c| c.pack(query.profile, to, job))
+    }
+
+    fn collector<T>(&self, work: impl FnOnce(&Collector<'_>) -> Result<T>) -> Result<T> {
+        let ask = |query: Query, job: &Job| self.read(query, job);
+        let host = Self::name().clean().into_owned();
+        work(&Collector { view: &self.view()?, ask: &ask, home: &self.home, host })
     }
 
     pub fn resolve(&self, wish: &Wish, job: &Job) -> Result<Vec<Step>> {
@@ -90,7 +127,8 @@ impl Host {
     pub fn apply(&self, orders: impl Iterator<Item = Order>, supply: &dyn Supply, job: &Job) -> Outcome {
         let bus = SystemdBus::host();
         let store = &self.settings.quarantine;
-        let ground = effect::Ground { store, bus: bus.as_ref(), supply, spill: &self.spill };
+        let pack = |profile, to: &mut dyn Write, job: &Job| self.collect(&CollectQuery { profile }, to, job);
+        let ground = effect::Ground { store, bus: bus.as_ref(), supply, spill: &self.spill, pack: &pack };
         effect::carry_out(orders, &ground, job)
     }
 
@@ -108,6 +146,9 @@ pub(super) fn files(view: &View, users: &Users, query: Query, job: &Job) -> Resu
         Query::FileInfo(q) => Answer::FileInfo(Box::new(fileinfo::read(view, &q, &users.accounts(), job)?)),
         Query::Registry(q) => Answer::Registry(registry::read(view, &q, job)?),
         Query::Services(_) => Answer::Services(services::list(view, None, job)?),
+        Query::Tasks(q) => Answer::Tasks(tasks::list(view, None, &q, job)?),
+        Query::Drivers(_) => Answer::Drivers(drivers::list(view, job)?),
+        Query::Startup(_) => Answer::Startup(startup::list(view, job)?),
         Query::Persistence(q) => Answer::Persistence(persistence::list(view, &q, job)?),
         other => return Err(support::no_query(&other, "image")),
     })

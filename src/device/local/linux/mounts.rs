@@ -68,7 +68,7 @@ pub(super) fn facts_of(points: &[Point], directory: impl AsFd, name: &CStr) -> r
 }
 
 /// Spaces and the like are written `\040`.
-fn unescape(field: &[u8]) -> Vec<u8> {
+pub(super) fn unescape(field: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((byte, after)) = rest.split_first() {

@@ -14,6 +14,7 @@ use rustix::fs::{
 use rustix::io::{Errno, read};
 use rustix::time::{ClockId, clock_gettime};
 use std::fs::File;
+use std::io::Read;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -234,6 +235,39 @@ impl Entry {
     pub fn container(&self, buffer: &mut Vec<u8>) -> rustix::io::Result<Option<Untrusted>> {
         let cgroup = self.read("cgroup", buffer, FILE_LIMIT)?;
         Ok(super::container::container(cgroup).map(|id| Untrusted::from_bytes(&id)))
+    }
+
+    /// Its descriptors with what they lead to, as the kernel names it; so many at most.
+    pub fn descriptors(&self, limit: usize, job: &Job) -> Result<rustix::io::Result<Vec<(u32, Vec<u8>)>>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = match openat(&self.directory, "fd", flags, Mode::empty()) {
+            Ok(directory) => directory,
+            Err(e) => return Ok(Err(e)),
+        };
+        let numbers = match numbers(&directory, job)? {
+            Ok(numbers) => numbers,
+            Err(e) => return Ok(Err(e)),
+        };
+        let mut found = Vec::new();
+        let mut buffer = Vec::new();
+        for number in numbers.into_iter().take(limit) {
+            buffer.clear();
+            buffer.reserve(4097);
+            match readlinkat_raw(&directory, number.to_string(), spare_capacity(&mut buffer)) {
+                Ok(_) => found.push((number, buffer.clone())),
+                Err(e @ (Errno::ACCESS | Errno::PERM)) => return Ok(Err(e)),
+                Err(_) => {}
+            }
+        }
+        Ok(Ok(found))
+    }
+
+    /// What its memory is made of; at most `limit` bytes of it.
+    pub fn maps(&self, limit: u64) -> rustix::io::Result<Vec<u8>> {
+        let file = File::from(openat(&self.directory, "maps", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?);
+        let mut text = Vec::new();
+        file.take(limit).read_to_end(&mut text).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+        Ok(text)
     }
 
     /// The process that this id belongs to: another one where the id is a thread's.

@@ -18,10 +18,11 @@ use super::proc::{self, Clock, Entry, Proc};
 use super::systemd_bus::SystemdBus;
 use super::users::Accounts;
 use super::view::{How, Opened, View};
+use super::watch::Watch;
 use super::work_folder::WorkFolder;
-use super::{fileinfo, hash, package};
+use super::{fileinfo, hash, package, preflight};
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{DevicePath, EntityKind, FileIdentity, FileTarget, Job, ProcessTarget, Step, Unit, Wish};
+use crate::model::{DevicePath, EntityKind, FileIdentity, FileTarget, Job, ProcessTarget, Profile, Step, Unit, Wish};
 use crate::shape::Untrusted;
 use layout::Layout;
 use protected::Protected;
@@ -115,6 +116,23 @@ impl<'a> Resolver<'a> {
         Resolver { view, accounts, settings, quarantine: &settings.quarantine, bus, layout: Layout::default(), job }
     }
 
+    /// The new file of a package, in a folder that is what it is.
+    fn package(&self, folder: &DevicePath, profile: Profile) -> Result<Step> {
+        let opened = self.view.open(folder, How::Directory)?;
+        let name = format!("{}.tar.zst", super::collect::stem(&super::host::Host::name().clean(), profile));
+        let folder = opened.real_path;
+        let path = folder.join(&DevicePath::new(name.as_str()));
+        match self.view.open(&path, How::Link) {
+            Err(e) if e.code == ErrorCode::NotFound => {}
+            Err(e) => return Err(e),
+            Ok(_) => {
+                return Err(Error::new(ErrorCode::Exists, format!("{path} is there already"))
+                    .hint("name another output_folder, or take it away with `remediate file`"));
+            }
+        }
+        Ok(Step::Collect { folder, directory: opened.facts.identity, name, profile })
+    }
+
     pub fn steps(&self, wish: &Wish) -> Result<Vec<Step>> {
         if let Wish::Remediate { ids, .. } | Wish::Undo { ids, .. } = wish
             && !(1..=IDS).contains(&ids.len())
@@ -125,10 +143,16 @@ impl<'a> Resolver<'a> {
         match wish {
             Wish::Remediate { kind: EntityKind::File, ids } => self.quarantine_files(ids),
             Wish::Remediate { kind: EntityKind::Process, ids } => self.stop_processes(ids),
+            Wish::Collect { folder, profile } => Ok(vec![self.package(folder, *profile)?]),
             Wish::Remediate { kind: EntityKind::ScheduledTask, ids } => self.remove_tasks(ids),
             Wish::Remediate { kind: EntityKind::Startup, ids } => self.remove_startup_items(ids),
             Wish::Remediate { kind: EntityKind::Service, ids } => self.stop_services(ids),
             Wish::Undo { kind, ids } => self.undo(*kind, ids),
+            Wish::Isolate { selective, rules } => {
+                let watch = Watch::new(self.quarantine.home());
+                preflight::isolate(*selective, rules, &watch, self.accounts, self.job).map(|step| vec![step])
+            }
+            Wish::Release => preflight::release(&Watch::new(self.quarantine.home())).map(|step| vec![step]),
             Wish::Run { script, parameters, directory } => self.run_script(script, parameters, directory),
             Wish::PutFile { item, overwrite, keep } => self.put_file(item, *overwrite, *keep),
             other => Err(Error::new(ErrorCode::Unsupported, format!("local has no `{}`", other.kind()))),

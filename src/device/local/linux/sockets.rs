@@ -52,7 +52,7 @@ impl Protocol {
         }
     }
 
-    const fn is_tcp(self) -> bool {
+    pub const fn is_tcp(self) -> bool {
         matches!(self, Protocol::Tcp | Protocol::Tcp6)
     }
 
@@ -61,7 +61,7 @@ impl Protocol {
     }
 
     /// `AF_INET`, `AF_INET6`; `IPPROTO_TCP`, `IPPROTO_UDP`.
-    const fn numbers(self) -> (u8, u8) {
+    pub const fn numbers(self) -> (u8, u8) {
         (if self.is_v6() { 10 } else { 2 }, if self.is_tcp() { 6 } else { 17 })
     }
 }

@@ -8,6 +8,8 @@ use super::view::{How, View};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{DevicePath, Job};
 use rustix::fs::{FileType, RawDir};
+use std::ffi::CStr;
+use std::fs::File;
 use std::io::Read;
 use std::mem::MaybeUninit;
 use std::sync::{Mutex, PoisonError};
@@ -16,6 +18,8 @@ use std::sync::{Mutex, PoisonError};
 const ENTRIES: usize = 20_000;
 /// Paths that a warning names.
 const NAMED: usize = 3;
+/// Paths that are remembered.
+const REMEMBERED: usize = 1_000;
 
 /// A reader of one listing; [`Sources::finish`] says what it could not see.
 pub struct Sources<'a> {
@@ -74,18 +78,36 @@ impl<'a> Sources<'a> {
     /// The entries of a directory, sorted by name; none where there is no such directory or it cannot be listed. Fails
     /// only when the job is to stop.
     pub fn list(&self, directory: &DevicePath) -> Result<Vec<Item>> {
+        let mut items = Vec::new();
+        self.each(directory, |_, _, item| items.push(item))?;
+        items.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(items)
+    }
+
+    /// As [`Sources::list`], with the size of regular files.
+    pub fn list_sized(&self, directory: &DevicePath) -> Result<Vec<(Item, Option<u64>)>> {
+        let mut items = Vec::new();
+        self.each(directory, |folder, name, item| {
+            let facts = (item.kind == FileType::RegularFile).then(|| Facts::of_entry(folder, name).ok()).flatten();
+            items.push((item, facts.map(|f| f.size)));
+        })?;
+        items.sort_unstable_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+        Ok(items)
+    }
+
+    fn each(&self, directory: &DevicePath, mut take: impl FnMut(&File, &CStr, Item)) -> Result<()> {
         self.job.check()?;
         if self.view.identity(directory).is_none() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let opened = match self.view.open(directory, How::Directory) {
             Ok(opened) => opened,
             Err(e) => {
                 self.note(directory, &e);
-                return Ok(Vec::new());
+                return Ok(());
             }
         };
-        let mut items = Vec::new();
+        let mut count = 0;
         let mut buffer = vec![MaybeUninit::uninit(); 32 << 10];
         let mut entries = RawDir::new(&opened.file, &mut buffer);
         while let Some(Ok(entry)) = entries.next() {
@@ -93,20 +115,19 @@ impl<'a> Sources<'a> {
             if matches!(name.to_bytes(), b"." | b"..") {
                 continue;
             }
-            if items.len() == ENTRIES {
+            if count == ENTRIES {
                 self.gaps().crowded.add(directory);
                 break;
             }
+            count += 1;
             let kind = match entry.file_type() {
                 FileType::Unknown => Facts::of_entry(&opened.file, name)
                     .map_or(FileType::Unknown, |facts| FileType::from_raw_mode(facts.mode)),
                 kind => kind,
             };
-            items.push(Item { name: name.to_bytes().to_vec(), kind });
+            take(&opened.file, name, Item { name: name.to_bytes().to_vec(), kind });
         }
-        self.job.check()?;
-        items.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        Ok(items)
+        self.job.check()
     }
 
     /// At most `limit` bytes of a regular file; `None` where there is none or it cannot be read. Fails only when the
@@ -167,6 +188,11 @@ impl<'a> Sources<'a> {
         super::dir::warn_of_own(gaps.own, self.job);
     }
 
+    /// What could not be read, for who warns of it together with more.
+    pub fn into_unreadable(self) -> Vec<DevicePath> {
+        self.gaps.into_inner().unwrap_or_else(PoisonError::into_inner).unreadable.named
+    }
+
     fn note(&self, path: &DevicePath, e: &Error) {
         match e.code {
             ErrorCode::NotFound => {}
@@ -183,7 +209,7 @@ impl<'a> Sources<'a> {
 impl Gap {
     fn add(&mut self, path: &DevicePath) {
         self.count += 1;
-        if self.named.len() < NAMED {
+        if self.named.len() < REMEMBERED {
             self.named.push(path.clone());
         }
     }
@@ -192,7 +218,7 @@ impl Gap {
         if self.count == 0 {
             return;
         }
-        let names = self.named.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let names = self.named.iter().take(NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let more = self.count.saturating_sub(NAMED as u64);
         let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
         job.warn(format!("{names}{rest} {what}"));

@@ -4,6 +4,8 @@
 //! the job, so a bus that hangs costs seconds; what it says is text of a device like any other, and counted.
 
 mod control;
+#[cfg(test)]
+pub mod fake;
 
 pub use control::Now;
 
@@ -15,8 +17,8 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::task::JoinSet;
-use zbus::zvariant::{DynamicType, OwnedValue, Value};
-use zbus::{Connection, OwnedObjectPath, connection};
+use zbus::zvariant::DynamicType;
+use zbus::{Connection, OwnedObjectPath, OwnedVariant, Variant, connection};
 
 /// For a whole talk.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -175,7 +177,7 @@ impl Systemd {
         self.connection.call_method(destination, path, Some(interface), method, body).await
     }
 
-    async fn property(&self, of: &Loaded, interface: &str, name: &str) -> zbus::Result<OwnedValue> {
+    async fn property(&self, of: &Loaded, interface: &str, name: &str) -> zbus::Result<OwnedVariant> {
         let interface = format!("org.freedesktop.systemd1.{interface}");
         let answer = self.call(of.object.as_str(), "Properties", "Get", &(interface, name)).await?;
         answer.body().deserialize()
@@ -250,7 +252,7 @@ async fn runs(systemd: Systemd, unit: Loaded) -> zbus::Result<Runs> {
 
 async fn elapses(systemd: Systemd, unit: Loaded) -> zbus::Result<Elapses> {
     // 0 and the highest number say never.
-    let known = |value: OwnedValue| u64::try_from(value).ok().filter(|us| !matches!(*us, 0 | u64::MAX));
+    let known = |value: OwnedVariant| u64::try_from(value).ok().filter(|us| !matches!(*us, 0 | u64::MAX));
     let realtime = systemd.property(&unit, "Timer", "NextElapseUSecRealtime");
     let monotonic = systemd.property(&unit, "Timer", "NextElapseUSecMonotonic");
     let (realtime, monotonic) = tokio::try_join!(realtime, monotonic)?;
@@ -258,11 +260,11 @@ async fn elapses(systemd: Systemd, unit: Loaded) -> zbus::Result<Elapses> {
 }
 
 /// Of `a(sasbttttuii)`: the path of the first command.
-fn first_image(start: &OwnedValue) -> Option<String> {
-    let Value::Array(commands) = &**start else { return None };
-    let Value::Structure(command) = commands.iter().next()? else { return None };
+fn first_image(start: &OwnedVariant) -> Option<String> {
+    let Variant::Array(commands) = &**start else { return None };
+    let Variant::Structure(command) = commands.iter().next()? else { return None };
     match command.fields().first()? {
-        Value::Str(path) => Some(path.to_string()),
+        Variant::Str(path) => Some(path.to_string()),
         _ => None,
     }
 }

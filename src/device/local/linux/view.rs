@@ -4,7 +4,7 @@
 //! device ever blocks), and the guard's own things are refused on the handle.
 
 use super::facts::Facts;
-use super::own::{OwnThings, handle_path, is_below, self_target};
+use super::own::{OwnSet, OwnThings, handle_path, is_below, self_target};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{DevicePath, FileIdentity};
 use crate::shape::Untrusted;
@@ -115,8 +115,13 @@ impl View {
 
     /// Opens a path of the device. `E_NOT_FOUND` (with near names), `E_ACCESS`, `E_NOT_A_FILE`, `E_SELF_TARGET`.
     pub fn open(&self, path: &DevicePath, how: How) -> Result<Opened> {
+        self.open_among(&self.own.snapshot(), path, how)
+    }
+
+    /// [`View::open`] against a snapshot of what is own, for walks.
+    pub(super) fn open_among(&self, own: &OwnSet, path: &DevicePath, how: How) -> Result<Opened> {
         let handle = self.handle(path, how)?;
-        self.own.refuse_handle(handle.as_fd(), path)?;
+        self.own.refuse(own, handle.as_fd(), path)?;
         let opened = self.describe(handle, path)?;
         match how {
             How::File if !opened.facts.is_file() => Err(not_a_file(path, opened.facts.kind())),
@@ -126,6 +131,31 @@ impl View {
             How::Directory => self.reopen(opened, path, OFlags::DIRECTORY),
             How::Handle | How::Link => Ok(opened),
         }
+    }
+
+    /// Opens a regular file by its name in a directory that a walk has come to; no link is followed. `path` is how the
+    /// device names it. Errors as those of [`View::open`].
+    pub(super) fn open_entry(
+        &self,
+        set: &OwnSet,
+        directory: impl AsFd,
+        name: &[u8],
+        path: &DevicePath,
+    ) -> Result<Opened> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let handle = open_at(directory.as_fd(), name, flags, ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH)
+            .map_err(|e| system_error(path, e))?;
+        let facts = Facts::of(&handle).map_err(|e| system_error(path, e))?;
+        if !facts.is_file() {
+            return Err(not_a_file(path, facts.kind()));
+        }
+        self.own.refuse(set, handle.as_fd(), path)?;
+        let (real_path, host_path) = (path.clone(), Vec::new());
+        let opened = Opened { file: handle.into(), facts, real_path, deleted: false, host_path };
+        if is_used_up(&opened) {
+            return Err(used_up(path));
+        }
+        self.reopen(opened, path, OFlags::NONBLOCK | OFlags::NOCTTY)
     }
 
     /// The directory that holds the path's last component, as an `O_PATH` handle, and that component's name. Links
@@ -719,7 +749,7 @@ pub(super) mod tests {
         let job = crate::model::Job::default();
         let query = crate::model::DirQuery { path: device_path(root), full_path: false };
         let rows = super::super::dir::list(&view, &query, &Numbers, &job).unwrap();
-        assert_eq!(rows.iter().map(|r| r.name.clone()).collect::<Vec<_>>(), [text("proc")]);
+        assert_eq!(rows.iter().map(|r| r.path()).collect::<Vec<_>>(), [b"proc"]);
         assert_eq!(job.take_warnings(), ["3 entries of this program's own state left out"]);
     }
 

@@ -41,15 +41,18 @@ pub(super) trait Visit: Sync {
     /// Looks at one entry, a directory too; directories are entered afterwards.
     fn entry(&self, at: &Place<'_>, entry: &RawDirEntry<'_>, rows: &mut Vec<Self::Row>);
 
-    /// Puts one thread's rows in order.
-    fn arrange(&self, _: &mut Vec<Self::Row>) {}
+    /// All entries of a directory have been met. An error ends the walk.
+    fn leave(&self, _: &Place<'_>, entries: u64, _: &mut Vec<Self::Row>, job: &Job) -> Result<()> {
+        job.advance(entries);
+        Ok(())
+    }
 }
 
 /// The directory whose entries are met.
 pub(super) struct Place<'a> {
     /// As the device names it.
     pub path: &'a DevicePath,
-    pub directory: &'a OwnedFd,
+    pub directory: &'a Arc<OwnedFd>,
     /// Its entries that are points of mounts that may hang.
     pub points: &'a [Point],
     pub set: &'a OwnSet,
@@ -59,8 +62,21 @@ pub(super) struct Place<'a> {
 
 /// Walks below the start on all threads; each thread's rows on their own.
 pub(super) fn walk<V: Visit>(view: &View, start: &Opened, visit: &V, job: &Job) -> Result<Vec<Vec<V::Row>>> {
-    let walk = Walk::new(view, start, visit, job);
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(THREADS));
+    let (parts, left_out) = walk_on(threads, view, start, visit, job)?;
+    left_out.warn(job);
+    Ok(parts)
+}
+
+/// As [`walk`], on so many threads; who calls it warns of what was left out.
+pub(super) fn walk_on<V: Visit>(
+    threads: usize,
+    view: &View,
+    start: &Opened,
+    visit: &V,
+    job: &Job,
+) -> Result<(Vec<Vec<V::Row>>, LeftOut)> {
+    let walk = Walk::new(view, start, visit, job);
     let queue =
         Queue::new(threads, Task { path: Vec::new(), anchor: None, above: 0, depth: 0, mount: start.facts.mount });
     let parts: Vec<Result<Vec<V::Row>>> = std::thread::scope(|scope| {
@@ -70,8 +86,8 @@ pub(super) fn walk<V: Visit>(view: &View, start: &Opened, visit: &V, job: &Job) 
         std::iter::once(first).chain(ended).collect()
     });
     let parts = parts.into_iter().collect::<Result<Vec<_>>>()?;
-    walk.warn();
-    Ok(parts)
+    let left_out = LeftOut { own: walk.own.load(Relaxed), ..std::mem::take(&mut *walk.left_out()) };
+    Ok((parts, left_out))
 }
 
 /// A directory that is kept open, so that those deep below it are not opened from the start.
@@ -185,11 +201,43 @@ struct Walk<'a, V> {
     left_out: Mutex<LeftOut>,
 }
 
+/// What a walk did not search.
 #[derive(Default)]
-struct LeftOut {
+pub(super) struct LeftOut {
     mounts: Vec<(DevicePath, String)>,
     unreadable: u64,
     named: Vec<DevicePath>,
+    own: u64,
+}
+
+impl LeftOut {
+    pub fn add(&mut self, other: LeftOut) {
+        self.mounts.extend(other.mounts);
+        self.unreadable += other.unreadable;
+        self.named.extend(other.named);
+        self.own += other.own;
+    }
+
+    /// More of this program's own state was left out.
+    pub fn count_own(&mut self, entries: u64) {
+        self.own += entries;
+    }
+
+    pub fn warn(self, job: &Job) {
+        if let Some(warning) = mounts::warning(self.mounts) {
+            job.warn(warning);
+        }
+        if self.unreadable > 0 {
+            let mut named = self.named;
+            named.sort();
+            let names = named.iter().take(NAMED).map(DevicePath::to_string).collect::<Vec<_>>().join(", ");
+            let more = if self.unreadable > NAMED as u64 { ", …" } else { "" };
+            let count = self.unreadable;
+            let noun = if count == 1 { "directory" } else { "directories" };
+            job.warn(format!("{count} {noun} could not be read: {names}{more}; run as root to search them"));
+        }
+        warn_of_own(self.own, job);
+    }
 }
 
 impl<'a, V: Visit> Walk<'a, V> {
@@ -222,7 +270,6 @@ impl<'a, V: Visit> Walk<'a, V> {
             }
             queue.share(&mut tasks);
         }
-        self.visit.arrange(&mut rows);
         Ok(rows)
     }
 
@@ -267,8 +314,7 @@ impl<'a, V: Visit> Walk<'a, V> {
                 }
             }
         }
-        self.job.advance(seen);
-        Ok(())
+        self.visit.leave(&place, seen, rows, self.job)
     }
 
     /// What the directories below this one are opened from.
@@ -357,23 +403,6 @@ impl<'a, V: Visit> Walk<'a, V> {
         if left_out.named.len() < NAMED {
             left_out.named.push(path);
         }
-    }
-
-    fn warn(&self) {
-        let left_out = std::mem::take(&mut *self.left_out());
-        if let Some(warning) = mounts::warning(left_out.mounts) {
-            self.job.warn(warning);
-        }
-        if left_out.unreadable > 0 {
-            let mut named = left_out.named;
-            named.sort();
-            let names = named.iter().map(DevicePath::to_string).collect::<Vec<_>>().join(", ");
-            let more = if left_out.unreadable > NAMED as u64 { ", …" } else { "" };
-            let count = left_out.unreadable;
-            let noun = if count == 1 { "directory" } else { "directories" };
-            self.job.warn(format!("{count} {noun} could not be read: {names}{more}; run as root to search them"));
-        }
-        warn_of_own(self.own.load(Relaxed), self.job);
     }
 }
 

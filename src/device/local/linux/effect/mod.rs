@@ -1,12 +1,17 @@
-//! What changes this host: files, lines and links that go and come back, processes and services that are stopped.
+//! What changes this host: files, lines and links that go and come back, processes and services that are stopped, and its
+//! isolation.
 //!
 //! Invariant: nothing here runs without an [`Order`], taken by value, and every order is checked again against the
 //! entity on the opened handle. An entity that is not the approved one is left as it is and reported as drift.
 #![allow(clippy::disallowed_methods)]
 
 mod bytes;
+mod collect;
+mod dead_man;
+mod isolate;
 mod line;
 mod link;
+mod nft;
 mod place;
 mod put;
 mod quarantine;
@@ -17,14 +22,21 @@ mod run;
 mod service;
 mod stop;
 
+pub use dead_man::{hold, revive};
+pub use nft::program as nft_program;
 pub use place::Place;
 pub use record::{Kept, KeptFile, KeptLine, KeptProcess, Quarantine, Standing, What, undo_id};
 
 use super::systemd_bus::SystemdBus;
-use crate::error::{Error, ErrorCode};
+use super::watch::Watch;
+use crate::error::{Error, ErrorCode, Result};
 use crate::guard::Order;
-use crate::model::{End, Job, Outcome, ProcessTarget, Remediated, Step, Supply, Unit, Verified};
+use crate::model::{End, Job, Outcome, PackageFacts, ProcessTarget, Profile, Remediated, Step, Supply, Unit, Verified};
+use std::io::Write;
 use std::path::Path;
+
+/// Writes a package of this host.
+pub type Pack<'a> = dyn Fn(Profile, &mut dyn Write, &Job) -> Result<PackageFacts> + 'a;
 
 /// What one order came to.
 enum Did {
@@ -56,6 +68,8 @@ pub struct Ground<'a> {
     pub supply: &'a dyn Supply,
     /// A folder of our own for what is too big for memory.
     pub spill: &'a Path,
+    /// Makes packages.
+    pub pack: &'a Pack<'a>,
 }
 
 impl Did {
@@ -124,6 +138,9 @@ fn carry_out_one(order: Order, before: &mut Before, ground: &Ground<'_>, job: &J
         Step::Quarantine { .. } => quarantine::quarantine(order, before.stopped.as_ref(), store, job),
         Step::Restore { .. } => restore::restore(order, store, job),
         Step::Stop { .. } => stop::stop(order, store, job),
+        Step::Isolate { .. } => isolate::isolate(order, &Watch::new(store.home()), job),
+        Step::Release { .. } => isolate::release(order, &Watch::new(store.home()), job),
+        Step::Collect { .. } => collect::collect(order, ground.pack, job),
         Step::CutLine { .. } => line::cut(order, &mut before.replaced, store),
         Step::PutLine { .. } => line::put(order, &mut before.replaced, store),
         Step::StopService { .. } => service::stop(order, bus, store, job),

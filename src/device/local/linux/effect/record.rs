@@ -164,6 +164,11 @@ impl Quarantine {
         Quarantine { root: home.join("quarantine") }
     }
 
+    /// The home that it lies in.
+    pub fn home(&self) -> &Path {
+        self.root.parent().unwrap_or(&self.root)
+    }
+
     /// A new folder for a deed.
     pub(super) fn create(&self, id: &UndoId) -> Result<Folder> {
         private::store(&self.root)?;

@@ -1,6 +1,7 @@
 //! Attacks first: what is swapped, reused, linked, full or killed in between loses nothing and removes nothing else.
 
 mod line;
+mod services;
 
 use super::place::{Place, identity, links, size};
 use super::*;
@@ -16,9 +17,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 fn apply(home: &Path, steps: Vec<Step>) -> Outcome {
+    apply_with(home, steps, None)
+}
+
+fn apply_with(home: &Path, steps: Vec<Step>, bus: Option<&SystemdBus>) -> Outcome {
     let device = DeviceId::new("local");
     let orders = approved_for_test(&device, steps).orders(&device).unwrap();
-    let ground = Ground { store: &Quarantine::new(home), bus: None, supply: &NoSupply, spill: home };
+    let ground = Ground { store: &Quarantine::new(home), bus, supply: &NoSupply, spill: home, pack: &no_package };
     carry_out(orders, &ground, &Job::default())
 }
 
@@ -597,4 +602,8 @@ fn a_disclosure_is_not_done_here() {
     };
     let outcome = apply(&Scratch::new(), vec![Step::Disclose { slice }]);
     assert!(matches!(&outcome.end, End::Failed { code, .. } if code == "E_UNSUPPORTED"));
+}
+
+fn no_package(_: Profile, _: &mut dyn Write, _: &Job) -> Result<PackageFacts> {
+    unreachable!("no package is asked for")
 }

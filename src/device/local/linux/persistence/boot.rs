@@ -77,6 +77,24 @@ pub fn loader(scan: &Scan<'_>, found: &mut Found) -> Result<()> {
     found.files(scan, scan.files_in(hooks), Some(&root()), &SCRIPT)
 }
 
+/// The scripts of SysV init, and what its run levels start from elsewhere.
+pub fn init_scripts(scan: &Scan<'_>, found: &mut Found) -> Result<()> {
+    found.files(scan, scan.files_in(["/etc/init.d", "/etc/rc.d/init.d"]), Some(&root()), &SCRIPT)?;
+    let levels = ["0", "1", "2", "3", "4", "5", "6", "S"];
+    let folders = levels.iter().flat_map(|l| [format!("/etc/rc{l}.d"), format!("/etc/rc.d/rc{l}.d")]);
+    found.files(scan, scan.files_in(folders), Some(&root()), &SCRIPT)
+}
+
+pub fn rc_local(scan: &Scan<'_>, found: &mut Found) -> Result<()> {
+    for path in paths(&["/etc/rc.local", "/etc/rc.d/rc.local", "/etc/init.d/boot.local", "/etc/init.d/after.local"]) {
+        let Some(item) = scan.look(&path) else { continue };
+        let Some(lines) = scan.lines(&item, &SCRIPT) else { continue };
+        let off = !item.is_executable();
+        found.push(Entry::of(&item).lines(&lines).root().note_if(off, "not executable: it does not run"));
+    }
+    Ok(())
+}
+
 pub fn initramfs(scan: &Scan<'_>, found: &mut Found) -> Result<()> {
     let trees = [
         "/etc/initramfs-tools/hooks",

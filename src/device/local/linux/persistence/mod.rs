@@ -3,7 +3,7 @@
 //! Invariants: it only reads; each technique is a line of [`TECHNIQUES`] with a function of its own, in the file of its
 //! group; all that can start code is a row, and what a package vouches for is marked, not hidden.
 
-mod accounts;
+pub(super) mod accounts;
 mod scan;
 mod sources;
 mod sweep;
@@ -12,6 +12,7 @@ mod text;
 mod boot;
 mod containers;
 mod desktop;
+mod drivers;
 mod hooks;
 mod identities;
 mod interpreters;
@@ -22,8 +23,11 @@ mod programs;
 mod repositories;
 mod rights;
 mod running;
+mod schedules;
+mod sessions;
 mod shells;
 mod ssh;
+mod units;
 mod web;
 
 use super::view::View;
@@ -56,6 +60,16 @@ const fn technique(
 
 /// All of them, in the order of their rows. The slow ones, which walk everything, are begun first all the same.
 const TECHNIQUES: &[Technique] = &[
+    technique("systemd-services", "T1543.002", units::services),
+    technique("systemd-user-services", "T1543.002", units::user_services),
+    technique("systemd-timers", "T1053.006", units::activation),
+    technique("systemd-generators", "T1543.002", units::generators),
+    technique("systemd-hooks", "T1037", units::hooks),
+    technique("cron-system", "T1053.003", schedules::cron_system),
+    technique("cron-user", "T1053.003", schedules::cron_user),
+    technique("at", "T1053.002", schedules::at),
+    technique("sysv-init", "T1037.004", boot::init_scripts),
+    technique("rc-local", "T1037.004", boot::rc_local),
     technique("shell-startup-system", "T1546.004", shells::system),
     technique("shell-startup-user", "T1546.004", shells::user),
     technique("environment", "T1574.006", shells::environment),
@@ -75,14 +89,20 @@ const TECHNIQUES: &[Technique] = &[
     technique("nss", "T1556", modules::nss),
     technique("motd", "T1037", hooks::motd),
     technique("udev-rules", "T1546.017", hooks::udev),
+    technique("kernel-modules", "T1547.006", drivers::kernel_modules),
+    technique("dkms", "T1547.006", drivers::dkms),
     technique("bpf", "T1014", kernel::bpf),
     technique("boot-loader", "T1542", boot::loader),
     technique("initramfs", "T1542", boot::initramfs),
+    technique("xdg-autostart", "T1547.013", sessions::autostart),
+    technique("session-scripts", "T1547.013", sessions::scripts),
+    technique("dbus-services", "T1543", sessions::dbus),
     technique("network-hooks", "T1546", hooks::network),
     technique("package-manager-hooks", "T1546.016", hooks::package_managers),
     technique("maintainer-scripts", "T1546.016", hooks::maintainer_scripts),
     technique("web-shells", "T1505.003", web::shells),
     technique("containers", "T1610", containers::containers),
+    technique("inetd", "T1543", sessions::inetd),
     technique("log-and-mail-hooks", "T1546", hooks::logs_and_mail),
     technique("editor-startup", "T1546", interpreters::editors),
     technique("binfmt", "T1546", kernel::binfmt),

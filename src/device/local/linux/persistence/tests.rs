@@ -33,6 +33,134 @@ const fn plant(
 
 const PLANTS: &[Plant] = &[
     plant(
+        "systemd-services",
+        &[
+            ("etc/systemd/system/evil.service", "[Service]\nExecStart=/tmp/x -d\nUser=ann\n"),
+            ("usr/lib/systemd/system/good.service", "[Unit]\nDescription=nothing runs\n"),
+            ("etc/systemd/system/good.service.d/x.conf", "[Service]\nExecStartPre=/tmp/y\n"),
+        ],
+        &["/etc/systemd/system/evil.service", "/etc/systemd/system/good.service.d/x.conf"],
+        "ExecStart=/tmp/x -d",
+    ),
+    plant(
+        "systemd-user-services",
+        &[
+            ("home/ann/.config/systemd/user/x.service", "[Service]\nExecStart=/tmp/x\n"),
+            ("usr/lib/systemd/user/y.service", "[Service]\nExecStart=/bin/y\n"),
+            ("var/lib/systemd/linger/ann", ""),
+        ],
+        &["/home/ann/.config/systemd/user/x.service", "/usr/lib/systemd/user/y.service"],
+        "lingers",
+    ),
+    plant(
+        "systemd-timers",
+        &[
+            ("etc/systemd/system/evil.timer", "[Timer]\nOnCalendar=daily\n"),
+            ("usr/local/lib/systemd/system/s.socket", "[Socket]\nListenStream=4444\nAccept=yes\n"),
+        ],
+        &["/etc/systemd/system/evil.timer", "/usr/local/lib/systemd/system/s.socket"],
+        "evil.service: not found",
+    ),
+    plant(
+        "systemd-generators",
+        &[("etc/systemd/system-generators/x*", "#!/bin/sh\n/tmp/x\n")],
+        &["/etc/systemd/system-generators/x"],
+        "/tmp/x",
+    ),
+    plant(
+        "systemd-hooks",
+        &[
+            ("usr/lib/systemd/system-sleep/x*", "#!/bin/sh\n/tmp/x\n"),
+            ("home/ann/.config/environment.d/x.conf", "LD_PRELOAD=/tmp/x.so\n"),
+        ],
+        &["/usr/lib/systemd/system-sleep/x", "/home/ann/.config/environment.d/x.conf"],
+        "LD_PRELOAD",
+    ),
+    plant(
+        "cron-system",
+        &[
+            ("etc/crontab", "# c\n* * * * * root /tmp/x\n"),
+            ("etc/cron.daily/x*", "#!/bin/sh\n/tmp/y\n"),
+            ("etc/anacrontab", "1 5 x /tmp/z\n"),
+        ],
+        &["/etc/crontab", "/etc/cron.daily/x", "/etc/anacrontab"],
+        "/tmp/x",
+    ),
+    plant(
+        "cron-user",
+        &[("var/spool/cron/crontabs/ann", "# c\n@reboot /tmp/x\n")],
+        &["/var/spool/cron/crontabs/ann"],
+        "@reboot",
+    ),
+    plant(
+        "at",
+        &[("var/spool/cron/atjobs/a0000f01d68e5a*", "#!/bin/sh\n/tmp/x\n"), ("var/spool/cron/atjobs/.SEQ", "0000f\n")],
+        &["/var/spool/cron/atjobs/a0000f01d68e5a"],
+        "/tmp/x",
+    ),
+    plant(
+        "sysv-init",
+        &[("etc/init.d/x*", "#!/bin/sh\n/tmp/x\n"), ("etc/rc2.d/S99y*", "#!/bin/sh\n/tmp/y\n")],
+        &["/etc/init.d/x", "/etc/rc2.d/S99y"],
+        "/tmp/y",
+    ),
+    plant("rc-local", &[("etc/rc.local", "#!/bin/sh\n/tmp/x\n")], &["/etc/rc.local"], "it does not run"),
+    plant(
+        "kernel-modules",
+        &[
+            ("etc/modules-load.d/x.conf", "evil\n"),
+            ("etc/modprobe.d/x.conf", "install usb /tmp/x\n"),
+            ("etc/modprobe.d/y.conf", "blacklist pcspkr\n"),
+            ("lib/modules/6.1/updates/x.ko", "no module"),
+        ],
+        &["/etc/modules-load.d/x.conf", "/etc/modprobe.d/x.conf", "/lib/modules/6.1/updates/x.ko"],
+        "install usb /tmp/x",
+    ),
+    plant(
+        "dkms",
+        &[("usr/src/x-1/dkms.conf", "PACKAGE_NAME=x\nPOST_INSTALL=/tmp/x\n")],
+        &["/usr/src/x-1/dkms.conf"],
+        "POST_INSTALL=/tmp/x",
+    ),
+    plant(
+        "xdg-autostart",
+        &[
+            ("home/ann/.config/autostart/.x.desktop", "[Desktop Entry]\nExec=/tmp/x\nHidden=false\n"),
+            ("etc/xdg/autostart/y.desktop", "[Desktop Entry]\nName=no command\n"),
+        ],
+        &["/home/ann/.config/autostart/.x.desktop"],
+        "a name that listings hide",
+    ),
+    plant(
+        "session-scripts",
+        &[
+            ("home/ann/.xprofile", "/tmp/x &\n"),
+            ("etc/X11/Xsession.d/99x", "/tmp/y\n"),
+            ("home/ann/.local/share/applications/f.desktop", "[Desktop Entry]\nExec=/tmp/f\n"),
+        ],
+        &["/home/ann/.xprofile", "/etc/X11/Xsession.d/99x", "/home/ann/.local/share/applications/f.desktop"],
+        "/tmp/f",
+    ),
+    plant(
+        "dbus-services",
+        &[
+            ("usr/share/dbus-1/system-services/x.service", "[D-BUS Service]\nName=x\nExec=/tmp/x\nUser=root\n"),
+            ("etc/dbus-1/system.d/x.conf", "<policy><allow own=\"*\"/></policy>\n"),
+            ("etc/dbus-1/system.d/y.conf", "<policy><allow own=\"y\"/></policy>\n"),
+        ],
+        &["/usr/share/dbus-1/system-services/x.service", "/etc/dbus-1/system.d/x.conf"],
+        "Exec=/tmp/x",
+    ),
+    plant(
+        "inetd",
+        &[
+            ("etc/inetd.conf", "4444 stream tcp nowait root /bin/sh sh -i\n"),
+            ("etc/xinetd.d/x", "service x\n{\n server = /tmp/x\n}\n"),
+        ],
+        &["/etc/inetd.conf", "/etc/xinetd.d/x"],
+        "server = /tmp/x",
+    ),
+    plant(
         "shell-startup-system",
         &[("etc/profile.d/x.sh", "# c\n/tmp/x &\n"), ("etc/profile.d/empty.sh", ""), ("etc/zshenv", "#only\n")],
         &["/etc/profile.d/x.sh"],

@@ -105,7 +105,7 @@ impl Resolver<'_> {
         if unit.state == State::NotFound && !is_loaded && script.is_none() {
             return Err(missing(units, name));
         }
-        let pids = unit_pids(all, name, now.as_ref().and_then(|n| n.main_pid), self)?;
+        let pids = unit_pids(all, name, self)?;
         self.refuse_own(name, &pids, all)?;
 
         let mut taken = Taken {
@@ -345,8 +345,8 @@ fn missing(units: &Units<'_>, name: &Name) -> Error {
 }
 
 /// The processes of a unit, as far as this account sees them.
-fn unit_pids(all: &Proc, name: &Name, main: Option<u32>, resolver: &Resolver<'_>) -> Result<Vec<u32>> {
-    let mut found: Vec<u32> = main.into_iter().collect();
+fn unit_pids(all: &Proc, name: &Name, resolver: &Resolver<'_>) -> Result<Vec<u32>> {
+    let mut found = Vec::new();
     for pid in all.pids(resolver.job)? {
         resolver.job.check()?;
         let path = DevicePath::new(format!("/proc/{pid}/cgroup"));
@@ -360,7 +360,7 @@ fn unit_pids(all: &Proc, name: &Name, main: Option<u32>, resolver: &Resolver<'_>
             let mut above = line.split(|b| *b == b'/').take_while(|part| !part.starts_with(b"user@"));
             above.any(|part| part == name.as_str().as_bytes())
         };
-        if text.split(|b| *b == b'\n').any(of_it) && !found.contains(&pid) {
+        if text.split(|b| *b == b'\n').any(of_it) {
             found.push(pid);
         }
     }

@@ -1,6 +1,7 @@
 //! What may not be put into a plan is refused, and what is put there is exact.
 
 mod lines;
+mod services;
 
 use super::*;
 use crate::device::local::linux::effect;
@@ -75,7 +76,8 @@ impl Case {
         let device = DeviceId::new("local");
         let orders = approved_for_test(&device, steps).orders(&device).unwrap();
         let (store, bus) = (&self.settings.quarantine, self.bus.as_ref());
-        let ground = effect::Ground { store, bus, supply: &NoSupply, spill: &self.home };
+        let pack: &effect::Pack<'_> = &|_, _, _| unreachable!("no package is asked for");
+        let ground = effect::Ground { store, bus, supply: &NoSupply, spill: &self.home, pack };
         effect::carry_out(orders, &ground, &self.job)
     }
 

@@ -6,7 +6,7 @@ use super::{MANAGER, Systemd, SystemdBus};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::Job;
 use std::time::Duration;
-use zbus::zvariant::{OwnedObjectPath, OwnedValue};
+use zbus::{OwnedObjectPath, OwnedVariant};
 
 /// What its processes have before they are killed. systemd itself would give them 90 s.
 const POLITE: Duration = Duration::from_secs(10);
@@ -37,6 +37,7 @@ impl SystemdBus {
     /// Stops a unit, and kills what has not ended then; its state afterwards.
     pub fn stop(&self, unit: &str, job: &Job) -> Result<String> {
         let unit = unit.to_owned();
+        let polite = POLITE.min(self.limit);
         self.within(POLITE + KILLED).talk(job, |systemd| async move {
             let asked = systemd.call(MANAGER, "Manager", "StopUnit", &(&unit, "replace")).await;
             match asked {
@@ -44,7 +45,7 @@ impl SystemdBus {
                 other => drop(other?),
             }
             let is_down = |state: &str| matches!(state, "inactive" | "failed" | "not-found");
-            let state = systemd.until(&unit, POLITE, is_down).await?;
+            let state = systemd.until(&unit, polite, is_down).await?;
             if is_down(&state) {
                 return Ok(state);
             }
@@ -111,7 +112,7 @@ impl Systemd {
         })
     }
 
-    async fn get(&self, object: &OwnedObjectPath, interface: &str, name: &str) -> zbus::Result<OwnedValue> {
+    async fn get(&self, object: &OwnedObjectPath, interface: &str, name: &str) -> zbus::Result<OwnedVariant> {
         let interface = format!("org.freedesktop.systemd1.{interface}");
         self.call(object.as_str(), "Properties", "Get", &(interface, name)).await?.body().deserialize()
     }
@@ -129,7 +130,7 @@ impl Systemd {
     }
 }
 
-fn text(value: OwnedValue) -> String {
+fn text(value: OwnedVariant) -> String {
     String::try_from(value).unwrap_or_default()
 }
 

@@ -12,8 +12,18 @@ mod unit;
 #[cfg(test)]
 pub(super) mod tests;
 
-pub use exec::{Exec, specify};
-pub use name::{Name, unescape};
-pub use search::{Directory, Entry, Index, Place, Scope, Wanted, directories, own_directories};
-pub use text::{Assignment, Text};
-pub use unit::{Part, State, Unit, Units, is_true};
+pub use exec::specify;
+pub use name::Name;
+pub use search::{Place, Scope};
+pub use text::Text;
+pub use unit::{Part, State, Unit, Units};
+
+/// Reads a unit's text in every way that there is, for `fuzz/`.
+pub fn exhaust(bytes: &[u8]) {
+    let text = Text::parse(bytes);
+    let Some(name) = Name::parse(b"a-b@c.service") else { return };
+    for assignment in text.assignments() {
+        let _ = exec::Exec::parse(&assignment.value, &name);
+        let _ = Name::parse(&assignment.value);
+    }
+}

@@ -74,14 +74,14 @@ pub struct Index {
 }
 
 impl Index {
-    pub fn read(scope: &Scope, sources: &Sources<'_>) -> Result<Index> {
+    pub fn read(directories: &[Directory], sources: &Sources<'_>) -> Result<Index> {
         let mut index = Index::default();
         let mut seen: HashSet<FileIdentity> = HashSet::new();
         let mut left = NAMES;
-        for directory in directories(scope) {
+        for directory in directories {
             let Some(identity) = sources.view().identity(&directory.path) else { continue };
             if seen.insert(identity) {
-                index.read_directory(&directory, sources, &mut left)?;
+                index.read_directory(directory, sources, &mut left)?;
             }
         }
         if left == 0 {

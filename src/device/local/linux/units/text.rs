@@ -80,10 +80,6 @@ impl Text {
         let values = self.list(section, key).into_iter();
         values.flat_map(|v| v.split(u8::is_ascii_whitespace)).filter(|w| !w.is_empty()).collect()
     }
-
-    pub fn has_section(&self, section: &str) -> bool {
-        self.assignments.iter().any(|a| a.section == section.as_bytes())
-    }
 }
 
 impl Assignment {

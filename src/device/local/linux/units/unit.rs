@@ -83,10 +83,6 @@ pub struct Unit {
 }
 
 impl Unit {
-    pub fn is_masked(&self) -> bool {
-        matches!(self.state, State::Masked | State::MaskedRuntime)
-    }
-
     /// The section that is named after its type: `Service` of a service.
     pub fn section(&self) -> String {
         let kind = self.name.kind();
@@ -95,25 +91,6 @@ impl Unit {
 
     pub fn value(&self, section: &str, key: &str) -> Option<&[u8]> {
         self.text.value(section, key)
-    }
-
-    /// Values in force of every key that starts with `Exec` and runs something, with the key.
-    pub fn exec_lines(&self) -> Vec<(String, Vec<u8>)> {
-        let section = self.section();
-        let runs = |key: &[u8]| key.starts_with(b"Exec") && key != b"ExecSearchPath" && key != b"ExecPaths";
-        let of_section = self.text.assignments().iter().filter(|a| a.section == section.as_bytes());
-        let mut keys: Vec<&[u8]> = Vec::new();
-        for key in of_section.map(|a| &a.key[..]).filter(|k| runs(k)) {
-            if !keys.contains(&key) {
-                keys.push(key);
-            }
-        }
-        let text = |key: &[u8]| String::from_utf8_lossy(key).into_owned();
-        let lines = |key: String| {
-            let values: Vec<_> = self.text.list(&section, &key).into_iter().map(<[u8]>::to_vec).collect();
-            values.into_iter().map(move |value| (key.clone(), value))
-        };
-        keys.into_iter().map(text).flat_map(lines).collect()
     }
 
     /// The commands of one key: `ExecStart`.
@@ -143,7 +120,7 @@ impl Unit {
 }
 
 /// A boolean of a unit file.
-pub fn is_true(value: &[u8]) -> bool {
+fn is_true(value: &[u8]) -> bool {
     ["1", "yes", "y", "true", "t", "on"].iter().any(|t| value.eq_ignore_ascii_case(t.as_bytes()))
 }
 
@@ -168,8 +145,16 @@ enum Found<'i> {
 impl<'a> Units<'a> {
     /// Reads the directories, and no file yet.
     pub fn read(scope: &Scope, sources: &'a Sources<'a>) -> Result<Self> {
-        let index = Index::read(scope, sources)?;
-        let directories = directories(scope).into_iter().chain(own_directories(scope)).map(|d| d.path).collect();
+        Self::of(Index::read(&directories(scope), sources)?, scope, sources)
+    }
+
+    /// As [`Units::read`], of a user's own directories alone.
+    pub fn read_own(scope: &Scope, sources: &'a Sources<'a>) -> Result<Self> {
+        Self::of(Index::read(&own_directories(scope), sources)?, scope, sources)
+    }
+
+    fn of(index: Index, scope: &Scope, sources: &'a Sources<'a>) -> Result<Self> {
+        let directories = directories(scope).into_iter().map(|d| d.path).collect();
         let mut units = Units { sources, index, targets: BTreeMap::new(), aliased: BTreeMap::new(), directories };
         units.read_links()?;
         Ok(units)

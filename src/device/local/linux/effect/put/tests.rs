@@ -1,7 +1,7 @@
 //! A folder that becomes a link, bytes that change, a name that is taken: no byte lands anywhere else.
 
 use super::*;
-use crate::device::local::linux::effect::{Ground, Quarantine, carry_out};
+use crate::device::local::linux::effect::{Ground, Pack, Quarantine, carry_out};
 use crate::guard::approved_for_test;
 use crate::model::{DeviceId, End, ItemKind, ItemName, Outcome, Sha256};
 use crate::private::scratch::Scratch;
@@ -34,7 +34,9 @@ fn step(path: &Path) -> Step {
 fn apply(home: &Path, step: Step, supply: &dyn Supply) -> Outcome {
     let device = DeviceId::new("local");
     let orders = approved_for_test(&device, vec![step]).orders(&device).unwrap();
-    carry_out(orders, &Ground { store: &Quarantine::new(home), bus: None, supply, spill: home }, &Job::default())
+    let pack: &Pack<'_> = &|_, _, _| unreachable!("no package is asked for");
+    let ground = Ground { store: &Quarantine::new(home), bus: None, supply, spill: home, pack };
+    carry_out(orders, &ground, &Job::default())
 }
 
 fn real(dir: &Scratch) -> std::path::PathBuf {

@@ -78,7 +78,8 @@ fn a_line_goes_and_comes_back_and_the_rest_stays() {
 
 #[test]
 fn what_is_not_the_approved_file_is_drift() {
-    let swaps: [(&str, fn(&Path)); 5] = [
+    type Swap = (&'static str, fn(&Path));
+    let swaps: [Swap; 5] = [
         ("other content", |path| std::fs::write(path, CRONTAB.replace("evil", "good")).unwrap()),
         ("a line more", |path| std::fs::write(path, format!("#\n{CRONTAB}")).unwrap()),
         ("a twin", |path| {

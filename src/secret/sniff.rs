@@ -2,12 +2,8 @@
 //!
 //! Invariant: a mark is found wherever the stream is cut. It errs towards secret.
 
+use super::{HIVE, MEMORY, PASSWORDS, PRIVATE_KEY};
 use memchr::memmem::Finder;
-
-const PASSWORDS: &str = "password hashes";
-const PRIVATE_KEY: &str = "private key";
-const HIVE: &str = "Windows account secrets";
-const MEMORY: &str = "process memory";
 
 /// No mark in a stream is longer.
 const MARK: usize = 128;
@@ -16,7 +12,7 @@ const MAGIC: usize = 112;
 const PUTTY: &str = "PuTTY-User-Key-File-";
 
 /// Looks at bytes as they stream by: private keys, lines of a shadow file, cores and hives.
-pub(super) struct SecretSniffer {
+pub struct SecretSniffer {
     found: Option<&'static str>,
     /// The end of what went by, where a mark may have begun.
     carry: Vec<u8>,
@@ -40,12 +36,12 @@ impl Default for SecretSniffer {
 }
 
 impl SecretSniffer {
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         Self::default()
     }
 
     /// Takes the next bytes of the stream; they may be cut anywhere.
-    pub(super) fn feed(&mut self, bytes: &[u8]) {
+    pub fn feed(&mut self, bytes: &[u8]) {
         if self.found.is_some() || bytes.is_empty() {
             return;
         }
@@ -60,7 +56,7 @@ impl SecretSniffer {
     }
 
     /// Why the bytes so far are on the secret list.
-    pub(super) fn verdict(&self) -> Option<&'static str> {
+    pub fn verdict(&self) -> Option<&'static str> {
         self.found
     }
 
