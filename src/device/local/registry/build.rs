@@ -229,7 +229,7 @@ impl Bins {
                 inline.resize(4, 0);
                 (size | 0x8000_0000, u32::from_le_bytes(inline.try_into().unwrap()))
             }
-            ..=16_344 => (size, self.cell(data)),
+            5..=16_344 => (size, self.cell(data)),
             _ => {
                 let parts: Vec<u32> = data.chunks(16_344).map(|part| self.cell(part)).collect();
                 let list = self.list(b"", &parts, 4);
