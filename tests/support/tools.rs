@@ -15,8 +15,9 @@ pub fn have(program: &str) -> bool {
 /// Whether Debian's Python has the module, with the same consequence.
 #[must_use]
 pub fn python(module: &str) -> bool {
-    let place = std::path::Path::new("/usr/lib/python3/dist-packages").join(format!("{module}.py"));
-    place.is_file() || missing(&format!("the Debian package python3-{module}"))
+    let place = std::path::Path::new("/usr/lib/python3/dist-packages").join(module);
+    let there = place.is_dir() || place.with_extension("py").is_file();
+    there || missing(&format!("the Debian package python3-{module}"))
 }
 
 /// Whether this runs as root, with the same consequence.
