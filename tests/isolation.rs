@@ -496,7 +496,14 @@ impl Case {
         if let Some(session) = session {
             command.env(SESSION, session);
         }
-        let server = Server(self.net.host.inside(|| command.spawn().expect("a server")));
+        // A child of another test may hold the copy open between its fork and its exec.
+        let mut start = || loop {
+            match command.spawn() {
+                Err(e) if e.kind() == std::io::ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
+                started => return started.expect("a server"),
+            }
+        };
+        let server = Server(self.net.host.inside(&mut start));
         let listens = || {
             std::fs::read_to_string("/proc/thread-self/net/tcp6")
                 .expect("sockets")

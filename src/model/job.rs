@@ -146,7 +146,10 @@ impl Job {
 
     /// Adds to the answer's `warnings`: what could not be seen, and how to see it.
     pub fn warn(&self, text: impl Into<String>) {
-        if let Ok(mut w) = self.warnings.lock() {
+        let text = text.into();
+        if let Ok(mut w) = self.warnings.lock()
+            && !w.contains(&text)
+        {
             w.push(text.into());
         }
     }

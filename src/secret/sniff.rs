@@ -2,7 +2,7 @@
 //!
 //! Invariant: a mark is found wherever the stream is cut. It errs towards secret.
 
-use super::{HIVE, MEMORY, PASSWORDS, PRIVATE_KEY};
+use super::{HIVE, LOGIN, MEMORY, PASSWORDS, PRIVATE_KEY};
 use memchr::memmem::Finder;
 
 /// No mark in a stream is longer.
@@ -20,6 +20,7 @@ pub struct SecretSniffer {
     begin: Finder<'static>,
     putty: Finder<'static>,
     hash: Finder<'static>,
+    seed: Finder<'static>,
 }
 
 impl Default for SecretSniffer {
@@ -31,6 +32,7 @@ impl Default for SecretSniffer {
             begin: Finder::new("-----BEGIN "),
             putty: Finder::new(PUTTY),
             hash: Finder::new(":$"),
+            seed: Finder::new("\"secret\":\""),
         }
     }
 }
@@ -67,7 +69,8 @@ impl SecretSniffer {
             self.started = bytes.len() >= MAGIC;
         }
         if self.found.is_none() {
-            self.found = self.private_key(bytes).or_else(|| self.shadow_line(bytes));
+            self.found =
+                self.private_key(bytes).or_else(|| self.shadow_line(bytes)).or_else(|| self.authenticator(bytes));
         }
     }
 
@@ -90,6 +93,15 @@ impl SecretSniffer {
         let found = self.begin.find_iter(bytes).any(|at| pem(at) == Some(true))
             || self.putty.find_iter(bytes).any(|at| putty(at) == Some(true));
         found.then_some(PRIVATE_KEY)
+    }
+
+    /// The seed of one-time codes, in base32 in JSON: this program's enrolments too, however they came to be seen.
+    fn authenticator(&self, bytes: &[u8]) -> Option<&'static str> {
+        let is_seed = |at: usize| {
+            let rest = bytes.get(at + self.seed.needle().len()..)?.get(..16)?;
+            Some(rest.iter().all(|b| matches!(b, b'A'..=b'Z' | b'2'..=b'7')))
+        };
+        self.seed.find_iter(bytes).any(|at| is_seed(at) == Some(true)).then_some(LOGIN)
     }
 
     /// `name:$id$…`, as `man 5 crypt` has it, from the start of a line or of what is in sight.
@@ -140,7 +152,7 @@ mod tests {
         sniffer.verdict()
     }
 
-    fn marked() -> [(Vec<u8>, &'static str); 7] {
+    fn marked() -> [(Vec<u8>, &'static str); 8] {
         let pad = vec![b'a'; 500];
         let mut core = b"\x7fELF\x02\x01".to_vec();
         core.resize(16, 0);
@@ -151,6 +163,10 @@ mod tests {
             ([&pad[..], br#""private_key": "-----BEGIN PRIVATE KEY-----\nMIIEv"#, &pad].concat(), PRIVATE_KEY),
             ([&pad[..], b"PuTTY-User-Key-File-3: ssh-ed25519\n"].concat(), PRIVATE_KEY),
             ([&pad[..], b"\nroot:$6$saltsalt$hash:19000:0:99999:7:::\n", &pad].concat(), PASSWORDS),
+            (
+                [&pad[..], br#"{"name":"alice","secret":"OFHRE5HSX8"#.as_slice(), b"ABCDEFGH2345ABCDEFGH"].concat(),
+                LOGIN,
+            ),
             (b"root:$y$j9T$salt$hash:1::::::".to_vec(), PASSWORDS),
             ([&core[..], &pad].concat(), MEMORY),
         ]

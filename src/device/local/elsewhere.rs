@@ -11,7 +11,7 @@ use crate::model::{
 use crate::shape::Untrusted;
 use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub struct OwnThings;

@@ -4,6 +4,7 @@
 //! is counted and said once, by name, in one warning.
 
 use super::facts::Facts;
+use super::secret::Known;
 use super::view::{How, View};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{DevicePath, Job};
@@ -12,7 +13,7 @@ use std::ffi::CStr;
 use std::fs::File;
 use std::io::Read;
 use std::mem::MaybeUninit;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Of a directory with more entries, the first so many as the system gives them.
 const ENTRIES: usize = 20_000;
@@ -25,6 +26,8 @@ const REMEMBERED: usize = 1_000;
 pub struct Sources<'a> {
     view: &'a View,
     job: &'a Job,
+    /// Found when the first file is read.
+    secrets: OnceLock<Known>,
     gaps: Mutex<Gaps>,
 }
 
@@ -64,7 +67,7 @@ pub struct Item {
 
 impl<'a> Sources<'a> {
     pub fn new(view: &'a View, job: &'a Job) -> Self {
-        Sources { view, job, gaps: Mutex::default() }
+        Sources { view, job, secrets: OnceLock::new(), gaps: Mutex::default() }
     }
 
     pub fn view(&self) -> &'a View {
@@ -153,6 +156,11 @@ impl<'a> Sources<'a> {
                 return Ok(None);
             }
         };
+        let secrets = self.secrets.get_or_init(|| Known::of(self.view));
+        if let Some(why) = secrets.reason(path, &opened) {
+            self.job.warn(format!("{path} was not read: it holds {why}"));
+            return Ok(None);
+        }
         let mut bytes = Vec::new();
         if let Err(e) = (&opened.file).take(limit.saturating_add(1)).read_to_end(&mut bytes) {
             self.note(path, &Error::io(path, e));

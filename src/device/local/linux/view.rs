@@ -299,8 +299,12 @@ impl View {
         let mut missing = path.clone();
         for _ in 0..64 {
             let parent = missing.parent();
-            match self.open(&parent, How::Directory) {
-                Ok(directory) => {
+            // Not by `open`: its own hint would look here again, once for every part that is missing.
+            match self.resolve(&parent, OFlags::DIRECTORY) {
+                Ok(handle) => {
+                    self.own.refuse_handle(handle.as_fd(), &parent).ok()?;
+                    let opened = self.describe(handle, &parent).ok()?;
+                    let directory = self.reopen(opened, &parent, OFlags::DIRECTORY).ok()?;
                     let names = near_names(&directory.file, missing.name().to_text().as_ref(), &self.own);
                     let holds = names.iter().map(|n| format!("{n:?}")).collect::<Vec<_>>().join(", ");
                     return Some(if names.is_empty() {
@@ -309,7 +313,7 @@ impl View {
                         format!("the directory {parent} holds {holds}")
                     });
                 }
-                Err(e) if e.code == ErrorCode::NotFound && parent != missing => missing = parent,
+                Err(Errno::NOENT) if parent != missing => missing = parent,
                 Err(_) => return None,
             }
         }
@@ -653,6 +657,16 @@ pub(super) mod tests {
         assert_eq!(error.code, ErrorCode::NotFound);
         let hint = error.hint.unwrap();
         assert!(hint.contains("\"shadow\"") && hint.contains("\"shadow-\"") && !hint.contains("hosts"), "{hint}");
+    }
+
+    #[test]
+    fn a_path_of_which_everything_is_missing_is_looked_up_once() {
+        let tree = TempTree::new();
+        for count in [20, 1_500, 60_000] {
+            let path = tree.device_path(&"q/".repeat(count));
+            let error = host(&tree).open(&path, How::File).err().unwrap();
+            assert_eq!(error.code, ErrorCode::NotFound, "{count}");
+        }
     }
 
     #[test]

@@ -6,8 +6,11 @@
 use roxmltree::{Document, Node, ParsingOptions};
 
 /// A task file is a few kilobytes; more than this is not looked at.
-pub const LIMIT: u64 = 4 << 20;
+pub const LIMIT: u64 = 256 << 10;
 const NODES: u32 = 20_000;
+/// Namespaces, and attributes in one tag: a parser compares each with all others.
+const NAMESPACES: usize = 64;
+const ATTRIBUTES: usize = 256;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Task {
@@ -25,6 +28,10 @@ impl Task {
     /// What is wrong with a file that is no task.
     pub fn parse(bytes: &[u8]) -> Result<Task, String> {
         let text = decode(bytes);
+        let crowded = text.split('<').any(|tag| tag.matches('=').count() > ATTRIBUTES);
+        if crowded || text.matches("xmlns").count() > NAMESPACES {
+            return Err("it has more attributes than a task".into());
+        }
         let options = ParsingOptions { allow_dtd: false, nodes_limit: NODES, ..Default::default() };
         let document = Document::parse_with_options(&text, options).map_err(|e| e.to_string())?;
         let root = document.root_element();
@@ -192,6 +199,14 @@ mod tests {
     fn endless_nodes_are_refused() {
         let many = format!("<Task>{}</Task>", "<a/>".repeat(30_000));
         assert!(Task::parse(many.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn endless_attributes_are_refused() {
+        let attributes: String = (0..200_000).map(|i| format!(" a{i}=\"\"")).collect();
+        assert!(Task::parse(format!("<Task{attributes}/>").as_bytes()).is_err());
+        let names: String = (0..50_000).map(|i| format!(" xmlns:n{i}=\"u{i}\"")).collect();
+        assert!(Task::parse(format!("<Task{names}>{}</Task>", "<n1:a/>".repeat(9_000)).as_bytes()).is_err());
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub fn stop(order: Order, bus: Option<&SystemdBus>, store: &Quarantine, job: &Jo
         return Did::Failed(e);
     }
     fault("stop_announced");
-    let stopped = bus.stop(&service.unit, job);
+    let stopped = bus.stop(&order, &service.unit, job);
     fault("service_stopped");
     let state = match stopped {
         Ok(state) => state,
@@ -64,7 +64,7 @@ pub fn start(order: Order, bus: Option<&SystemdBus>, store: &Quarantine, job: &J
     if !matches!(&kept.what, Some(What::Service { unit: recorded, .. }) if recorded == unit) {
         return Did::Drift(format!("the undo record {undo_id} is not the one that was approved"));
     }
-    let state = match bus.start(unit, job) {
+    let state = match bus.start(&order, unit, job) {
         Ok(state) => state,
         Err(e) => return Did::Failed(e),
     };
@@ -82,7 +82,7 @@ pub fn start(order: Order, bus: Option<&SystemdBus>, store: &Quarantine, job: &J
 
 pub fn reload(order: Order, bus: Option<&SystemdBus>, job: &Job) -> Did {
     let Some(bus) = bus else { return Did::Failed(no_manager()) };
-    match bus.reload(job) {
+    match bus.reload(&order, job) {
         Ok(()) => Did::done(
             Remediated {
                 r#type: "service".into(),

@@ -5,6 +5,10 @@ use super::text::only;
 use crate::error::Result;
 use crate::model::DevicePath;
 use rustix::fs::FileType;
+use std::collections::BTreeSet;
+
+/// Of one file, so many libraries or folders are looked at.
+const LINES: usize = 256;
 
 /// What `$LIB` and `$PLATFORM` stand for on the usual systems (`man 8 ld.so`).
 const LIBRARY_FOLDERS: &[&str] = &["lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu", "lib64", "lib"];
@@ -13,17 +17,15 @@ const LIBRARY_FOLDERS: &[&str] = &["lib/x86_64-linux-gnu", "lib/aarch64-linux-gn
 pub fn preload(scan: &Scan<'_>, found: &mut Found) -> Result<()> {
     let Some(item) = scan.look(&DevicePath::new("/etc/ld.so.preload")) else { return Ok(()) };
     let lines = only(|_| true).lines(&item.text);
-    let libraries: Vec<&[u8]> = lines
-        .iter()
-        .flat_map(|l| l.split(|b| b.is_ascii_whitespace() || *b == b':'))
-        .filter(|l| !l.is_empty())
-        .collect();
+    let names = lines.iter().flat_map(|l| l.split(|b| b.is_ascii_whitespace() || *b == b':')).filter(|l| !l.is_empty());
+    let libraries: BTreeSet<&[u8]> = names.take(LINES).collect();
     if libraries.is_empty() {
         return Ok(());
     }
     let mut entry = Entry::of(&item).lines(&lines).root();
     let mut all = true;
     for name in libraries {
+        scan.job.check()?;
         let library = library(scan, name);
         all &= library.as_ref().is_some_and(|l| l.packaged == Some(true));
         entry = entry.note(match library {
@@ -43,6 +45,7 @@ fn library(scan: &Scan<'_>, name: &[u8]) -> Option<Item> {
     places.into_iter().find_map(|place| scan.look_at_program(&DevicePath::new(place)))
 }
 
+/// `/etc/ld.so.conf` and its parts.
 pub fn search_path(scan: &Scan<'_>, found: &mut Found) -> Result<()> {
     for path in paths(&["/etc/ld.so.conf"]).into_iter().chain(scan.files_in(["/etc/ld.so.conf.d"])) {
         let Some(item) = scan.look(&path) else { continue };
@@ -51,7 +54,8 @@ pub fn search_path(scan: &Scan<'_>, found: &mut Found) -> Result<()> {
             continue;
         }
         let mut entry = Entry::of(&item).lines(&lines).root();
-        for line in &lines {
+        for line in lines.iter().take(LINES).collect::<BTreeSet<_>>() {
+            scan.job.check()?;
             entry = entry.note_if(is_open(scan, line), "anyone may write to a folder of it");
             entry = entry.note_if(is_unusual(line), "an unusual folder");
         }

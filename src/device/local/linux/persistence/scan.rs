@@ -6,7 +6,8 @@
 use super::super::facts::Facts;
 use super::super::hash::{self, Digests};
 use super::super::package::index::{Index, Verdict};
-use super::super::view::{How, View};
+use super::super::secret::Known;
+use super::super::view::{How, Opened, View};
 use super::accounts::{Account, Home, homes};
 use super::sweep::Sweep;
 use super::text::{Style, command, is_text};
@@ -39,6 +40,8 @@ pub struct Scan<'a> {
     pub accounts: Vec<Account>,
     pub homes: Vec<Home>,
     pub packages: Index,
+    /// What is shown to nobody unasked.
+    secrets: Known,
     sweep: OnceLock<Option<Sweep>>,
     unread: Mutex<Unread>,
 }
@@ -56,6 +59,7 @@ impl<'a> Scan<'a> {
             accounts: Vec::new(),
             homes: Vec::new(),
             packages: Index::read(view, job)?,
+            secrets: Known::of(view),
             sweep: OnceLock::new(),
             unread: Mutex::default(),
         };
@@ -112,6 +116,10 @@ impl<'a> Scan<'a> {
                 .then(|| hash::digest_within(&opened.file, false, HASHED, self.job).ok())
                 .flatten()
         };
+        let secret = self.secrets.reason(path, &opened);
+        if secret.is_some() {
+            text.clear();
+        }
         let mut item = Item {
             path: path.clone(),
             real_path: opened.real_path,
@@ -123,6 +131,7 @@ impl<'a> Scan<'a> {
             notes: Vec::new(),
         };
         self.judge(&mut item, copies);
+        item.notes.extend(secret.map(|why| format!("its content is not shown: {why}")));
         Some(item)
     }
 
@@ -151,13 +160,22 @@ impl<'a> Scan<'a> {
         item.notes.extend(traces(&item.facts, item.packaged == Some(true)));
     }
 
-    /// The first megabyte of a file, where it may be read.
+    /// The first megabyte of a file of the system, for what is parsed and not shown.
     pub fn text(&self, path: &str) -> Option<Vec<u8>> {
-        self.text_of(&DevicePath::new(path))
+        let path = DevicePath::new(path);
+        self.first(self.view.open(&path, How::File).map_err(|e| self.note_unread(&path, e.code)).ok()?)
     }
 
+    /// The first megabyte of a file, where it may be read and is no secret.
     pub fn text_of(&self, path: &DevicePath) -> Option<Vec<u8>> {
         let opened = self.view.open(path, How::File).map_err(|e| self.note_unread(path, e.code)).ok()?;
+        if self.secrets.reason(path, &opened).is_some() {
+            return None;
+        }
+        self.first(opened)
+    }
+
+    fn first(&self, opened: Opened) -> Option<Vec<u8>> {
         let mut text = Vec::new();
         (&opened.file).take(TEXT).read_to_end(&mut text).ok()?;
         Some(text)
@@ -431,7 +449,10 @@ impl Entry {
     }
 
     pub fn note(mut self, note: impl Into<String>) -> Entry {
-        self.notes.push(note.into());
+        let note = note.into();
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
         self
     }
 

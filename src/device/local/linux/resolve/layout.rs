@@ -1,7 +1,9 @@
-//! Where scheduled tasks, start-up items and units lie: what may be named as one.
+//! Where scheduled tasks and start-up items lie: what may be named as one.
 //!
 //! Invariant: nothing is looked at, paths alone tell.
 
+use crate::device::local::linux::startup;
+use crate::device::local::linux::tasks::SPOOLS;
 use crate::device::local::linux::view::View;
 use crate::error::Result;
 use crate::model::DevicePath;
@@ -24,73 +26,12 @@ const SCRIPT_DIRS: &[&str] = &[
     "/etc/periodic/weekly",
     "/etc/periodic/monthly",
 ];
-/// `at`'s jobs: Debian, Red Hat and SUSE.
-const AT_DIRS: &[&str] = &["/var/spool/cron/atjobs", "/var/spool/at", "/var/spool/atjobs"];
-/// Desktop entries, session scripts, scripts that shells of all accounts read.
-const STARTUP_DIRS: &[&str] = &[
-    "/etc/xdg/autostart",
-    "/etc/xdg/plasma-workspace/env",
-    "/etc/X11/Xsession.d",
-    "/etc/X11/xinit/xinitrc.d",
-    "/etc/profile.d",
-    "/etc/bash_completion.d",
-    "/etc/fish/conf.d",
-    "/etc/update-motd.d",
-];
-const STARTUP_FILES: &[&str] = &[
-    "/etc/profile",
-    "/etc/bash.bashrc",
-    "/etc/bashrc",
-    "/etc/zshenv",
-    "/etc/zprofile",
-    "/etc/zshrc",
-    "/etc/zlogin",
-    "/etc/zsh/zshenv",
-    "/etc/zsh/zprofile",
-    "/etc/zsh/zshrc",
-    "/etc/zsh/zlogin",
-    "/etc/fish/config.fish",
-    "/etc/csh.cshrc",
-    "/etc/csh.login",
-    "/etc/rc.local",
-    "/etc/rc.d/rc.local",
-    "/etc/ssh/sshrc",
-];
+/// Beside what `startupfolders` lists: scripts that shells of all accounts read.
+const STARTUP_DIRS: &[&str] = &["/etc/bash_completion.d", "/etc/fish/conf.d", "/etc/update-motd.d"];
+const STARTUP_FILES: &[&str] = &["/etc/zlogin", "/etc/rc.local", "/etc/rc.d/rc.local", "/etc/ssh/sshrc"];
 /// In a home, wherever homes lie.
-const HOME_FILES: &[&str] = &[
-    ".profile",
-    ".bashrc",
-    ".bash_profile",
-    ".bash_login",
-    ".bash_logout",
-    ".bash_aliases",
-    ".zshenv",
-    ".zprofile",
-    ".zshrc",
-    ".zlogin",
-    ".zlogout",
-    ".kshrc",
-    ".mkshrc",
-    ".cshrc",
-    ".tcshrc",
-    ".login",
-    ".logout",
-    ".xprofile",
-    ".xinitrc",
-    ".xsession",
-    ".xsessionrc",
-    ".config/fish/config.fish",
-    ".ssh/rc",
-];
-const HOME_DIRS: &[&str] = &[
-    ".config/autostart",
-    ".config/autostart-scripts",
-    ".config/plasma-workspace/env",
-    ".config/plasma-workspace/shutdown",
-    ".config/fish/conf.d",
-    ".config/environment.d",
-    ".config/systemd/user",
-];
+const HOME_FILES: &[&str] = &[".mkshrc", ".logout", ".ssh/rc"];
+const HOME_DIRS: &[&str] = &[".config/environment.d", ".config/systemd/user"];
 
 /// The layout of a system below a root.
 #[derive(Clone, Debug, Default)]
@@ -142,11 +83,11 @@ impl Layout {
         if is_one_of(dir, SCRIPT_DIRS) {
             return Some(TaskFile::Script);
         }
-        is_one_of(dir, AT_DIRS).then_some(TaskFile::AtJob)
+        is_one_of(dir, &SPOOLS).then_some(TaskFile::AtJob)
     }
 
     pub fn at_dirs(&self) -> impl Iterator<Item = DevicePath> {
-        AT_DIRS.iter().map(|dir| self.path(dir))
+        SPOOLS.iter().map(|dir| self.path(dir))
     }
 
     pub fn is_startup(&self, path: &DevicePath) -> bool {
@@ -155,10 +96,11 @@ impl Layout {
         let in_home = |of: &[u8], known: &&str| {
             of.strip_suffix(known.as_bytes()).is_some_and(|home| home.len() > 1 && home.ends_with(b"/"))
         };
-        is_one_of(path, STARTUP_FILES)
-            || is_one_of(dir, STARTUP_DIRS)
-            || HOME_FILES.iter().any(|known| in_home(path, known))
-            || HOME_DIRS.iter().any(|known| in_home(dir, known))
+        let is_of = |path: &[u8], listed: &[&str], more: &[&str]| is_one_of(path, listed) || is_one_of(path, more);
+        is_of(path, &startup::SYSTEM_FILES, STARTUP_FILES)
+            || is_of(dir, &startup::SYSTEM_FOLDERS, STARTUP_DIRS)
+            || startup::HOME_FILES.iter().chain(HOME_FILES).any(|known| in_home(path, known))
+            || startup::HOME_FOLDERS.iter().chain(HOME_DIRS).any(|known| in_home(dir, known))
     }
 
     fn inside<'p>(&self, path: &'p DevicePath) -> Option<&'p [u8]> {
@@ -191,6 +133,21 @@ mod tests {
         assert_eq!(task("/var/spool/cron/atjobs/a00001018c6a2e"), Some(TaskFile::AtJob));
         for path in ["/etc/passwd", "/etc/cron.d", "/etc/cron.d/x/y", "/tmp/etc/crontab", "/etc/cron.dx"] {
             assert_eq!(task(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_listed_can_be_named() {
+        let is = |path: String| Layout::default().is_startup(&DevicePath::new(path));
+        let home = |below: &&str| format!("/home/a/{below}");
+        let files = startup::SYSTEM_FILES.iter().map(|f| (*f).to_owned()).chain(startup::HOME_FILES.iter().map(home));
+        let folders = startup::SYSTEM_FOLDERS.iter().map(|f| (*f).to_owned());
+        let inside = folders.chain(startup::HOME_FOLDERS.iter().map(home)).map(|folder| format!("{folder}/x"));
+        for path in files.chain(inside) {
+            assert!(is(path.clone()), "{path}");
+        }
+        for spool in SPOOLS {
+            assert_eq!(task(&format!("{spool}/a00001018c6a2e")), Some(TaskFile::AtJob), "{spool}");
         }
     }
 

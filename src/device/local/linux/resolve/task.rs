@@ -3,6 +3,7 @@
 use super::Resolver;
 use super::layout::TaskFile;
 use super::lines::Named;
+use crate::device::local::linux::tasks::AtName;
 use crate::device::local::linux::view::How;
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{DevicePath, EntityKind, FileTarget, Step};
@@ -86,16 +87,9 @@ pub(super) fn job_number(id: &str) -> Option<u32> {
     digits.then(|| id.parse().ok()).flatten()
 }
 
-/// The job number in a spool file's name: a queue, five hex digits of the number, eight of the time (`man 1 at`; `=`
-/// in place of the queue while it runs).
+/// The job number in a spool file's name.
 pub(super) fn number_of(name: &[u8]) -> Option<u32> {
-    let (queue, digits) = name.split_first()?;
-    let is_queue = queue.is_ascii_alphabetic() || *queue == b'=';
-    let text = std::str::from_utf8(digits).ok()?;
-    if !is_queue || text.len() != 13 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    u32::from_str_radix(text.get(..5)?, 16).ok()
+    AtName::parse(name).map(|name| name.number)
 }
 
 #[cfg(test)]

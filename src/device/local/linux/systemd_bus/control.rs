@@ -4,6 +4,7 @@
 
 use super::{MANAGER, Systemd, SystemdBus};
 use crate::error::{Error, ErrorCode, Result};
+use crate::guard::Order;
 use crate::model::Job;
 use std::time::Duration;
 use zbus::{OwnedObjectPath, OwnedVariant};
@@ -35,7 +36,7 @@ impl SystemdBus {
     }
 
     /// Stops a unit, and kills what has not ended then; its state afterwards.
-    pub fn stop(&self, unit: &str, job: &Job) -> Result<String> {
+    pub fn stop(&self, _: &Order, unit: &str, job: &Job) -> Result<String> {
         let unit = unit.to_owned();
         let polite = POLITE.min(self.limit);
         self.within(POLITE + KILLED).talk(job, |systemd| async move {
@@ -56,7 +57,7 @@ impl SystemdBus {
     }
 
     /// Starts a unit; its state afterwards.
-    pub fn start(&self, unit: &str, job: &Job) -> Result<String> {
+    pub fn start(&self, _: &Order, unit: &str, job: &Job) -> Result<String> {
         let name = unit.to_owned();
         let started = self.within(STARTS_WITHIN + POLITE).talk(job, |systemd| async move {
             match systemd.call(MANAGER, "Manager", "StartUnit", &(&name, "replace")).await {
@@ -73,7 +74,7 @@ impl SystemdBus {
     }
 
     /// Has it read its unit files again.
-    pub fn reload(&self, job: &Job) -> Result<()> {
+    pub fn reload(&self, _: &Order, job: &Job) -> Result<()> {
         self.within(RELOADS_WITHIN)
             .talk(job, |systemd| async move { systemd.call(MANAGER, "Manager", "Reload", &()).await.map(drop) })
     }

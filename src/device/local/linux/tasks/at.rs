@@ -8,7 +8,7 @@ use crate::model::{DevicePath, ScheduledTask, Timestamp};
 use crate::shape::Untrusted;
 use rustix::fs::FileType;
 
-const SPOOLS: [&str; 4] = ["/var/spool/cron/atjobs", "/var/spool/at", "/var/spool/atjobs", "/var/spool/at/spool"];
+pub const SPOOLS: [&str; 4] = ["/var/spool/cron/atjobs", "/var/spool/at", "/var/spool/atjobs", "/var/spool/at/spool"];
 const FILE_LIMIT: u64 = 256 << 10;
 /// Of the commands; the rest is in the file.
 const COMMAND: usize = 4_096;

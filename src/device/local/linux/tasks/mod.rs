@@ -11,6 +11,8 @@ mod cron;
 mod crontab;
 mod timer;
 
+pub use at::{Name as AtName, SPOOLS};
+
 use super::persistence::accounts::{Account, Home, homes};
 use super::sources::Sources;
 use super::systemd_bus::SystemdBus;
