@@ -221,7 +221,7 @@ fn an_image_gives_its_files_with_all_their_names() {
         assert!(unpacked.member(&written.to_text()).is_some(), "{written} is missing");
     }
     assert!(unpacked.member(&format!("host/{deep}")).is_some());
-    let secret = |name: &str| unpacked.member(name).unwrap_or_else(|| panic!("no {name}"))["secret"].as_str();
+    let secret = |name: &str| unpacked.member(name).unwrap_or_else(|| panic!("no {name}"))["marked"].as_str();
     assert_eq!(secret("host/etc/shadow"), Some("password hashes"));
     assert_eq!(secret("host/var/log/hard"), Some("password hashes"));
     assert_eq!(secret("host/home/ann/.ssh/id_ed25519"), Some("private key"));

@@ -41,5 +41,6 @@ pub struct PackageFacts {
     /// Members on the secret list.
     pub secrets: u64,
     /// Why the package is on the secret list: the reasons of its members.
+    #[serde(rename = "marked")]
     pub secret: Option<String>,
 }

@@ -164,7 +164,7 @@ mod tests {
             ([&pad[..], b"PuTTY-User-Key-File-3: ssh-ed25519\n"].concat(), PRIVATE_KEY),
             ([&pad[..], b"\nroot:$6$saltsalt$hash:19000:0:99999:7:::\n", &pad].concat(), PASSWORDS),
             (
-                [&pad[..], br#"{"name":"alice","secret":"OFHRE5HSX8"#.as_slice(), b"ABCDEFGH2345ABCDEFGH"].concat(),
+                [&pad[..], br#"{"name":"alice","secret":"ORH63XVEBL"#.as_slice(), b"4W45WR7LG5NOIQT3UONXZO"].concat(),
                 LOGIN,
             ),
             (b"root:$y$j9T$salt$hash:1::::::".to_vec(), PASSWORDS),

@@ -123,7 +123,12 @@ impl Opinion {
     }
 
     pub fn because(status: Status, why: impl Into<String>) -> Opinion {
-        Opinion { status, detections: vec![Untrusted::new(why)], notes: Vec::new() }
+        let why = vec![Untrusted::new(why)];
+        match status {
+            // No finding: why there is none.
+            Status::NotAvailable | Status::Error => Opinion { status, detections: Vec::new(), notes: why },
+            _ => Opinion { status, detections: why, notes: Vec::new() },
+        }
     }
 
     /// The gravest of the findings; clean where there are none.

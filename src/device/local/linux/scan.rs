@@ -36,7 +36,7 @@ pub fn scan(
 ) -> Result<(Scanned, Vec<Detection>)> {
     job.expect(Unit::Entries, 0);
     let roots = match &query.extent {
-        Extent::Quick => places::quick(view),
+        Extent::Quick => places::quick(view, job)?,
         Extent::Full => vec![Root::all(DevicePath::new("/"))],
         Extent::Path(path) => vec![named(view, path)?],
     };

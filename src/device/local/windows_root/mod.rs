@@ -52,6 +52,11 @@ impl<'v> WindowsRoot<'v> {
         below(self.view, &self.root, parts)
     }
 
+    /// The same below another directory of the volume.
+    pub fn find_below(&self, directory: &DevicePath, parts: &[&str]) -> Option<DevicePath> {
+        below(self.view, directory, parts)
+    }
+
     /// The same below the folder `Windows`.
     pub fn find_system(&self, parts: &[&str]) -> Option<DevicePath> {
         below(self.view, &self.system, parts)

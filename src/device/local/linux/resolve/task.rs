@@ -12,6 +12,7 @@ use std::mem::MaybeUninit;
 
 /// Jobs that are looked at for a number.
 const JOBS: usize = 100_000;
+const SPOOLS_OF_USERS: [&str; 3] = ["/var/spool/cron/crontabs", "/var/spool/cron/tabs", "/var/spool/cron"];
 
 impl Resolver<'_> {
     pub(super) fn remove_tasks(&self, ids: &[String]) -> Result<Vec<Step>> {
@@ -26,8 +27,11 @@ impl Resolver<'_> {
     }
 
     fn task(&self, id: &str) -> Result<Named> {
-        if let Some(number) = job_number(id) {
+        if let Some(number) = job_number(id.strip_prefix("at/").unwrap_or(id)) {
             return Ok(Named { path: self.at_job(number)?, line: None });
+        }
+        if let Some(path) = self.listed(id) {
+            return self.named(&path);
         }
         if !id.starts_with('/') && !id.starts_with("esc:") {
             return Err(Error::new(ErrorCode::BadArgs, format!("{id:?} names no scheduled task")).hint(
@@ -35,6 +39,18 @@ impl Resolver<'_> {
             ));
         }
         self.named(id)
+    }
+
+    /// The path that a name stands for as `scheduledtasks` lists it: `crontab:18`, `cron.d/x:2`, `crontabs/ann:1`.
+    fn listed(&self, id: &str) -> Option<String> {
+        if let Some(own) = id.strip_prefix("crontabs/") {
+            let name = own.rsplit_once(':').map_or(own, |(name, _)| name);
+            let mut places = SPOOLS_OF_USERS.iter().map(|dir| (self.layout.path(&format!("{dir}/{name}")), dir));
+            let (_, dir) = places.find(|(path, _)| self.view.identity(path).is_some())?;
+            return Some(self.layout.path(&format!("{dir}/{own}")).to_text().into_owned());
+        }
+        let is_listed = id.starts_with("crontab:") || id.starts_with("cron.");
+        is_listed.then(|| self.layout.path(&format!("/etc/{id}")).to_text().into_owned())
     }
 
     /// Whether the file is one that cron or `at` reads.

@@ -3,6 +3,7 @@
 use super::super::proc::{Image, Proc, is_gone};
 use super::super::secret::homes;
 use super::super::view::View;
+use crate::device::local::windows_root::WindowsRoot;
 use crate::error::Result;
 use crate::model::{DevicePath, Job};
 use std::collections::HashSet;
@@ -75,8 +76,36 @@ const OF_HOME: &[&str] = &[
     ".git/hooks",
 ];
 
+/// Of a Windows volume: where programs lie that nobody installed, and what starts by itself.
+const OF_WINDOWS: &[&[&str]] = &[
+    &["Windows", "Temp"],
+    &["Windows", "Tasks"],
+    &["Windows", "System32", "Tasks"],
+    &["Windows", "System32", "spool", "drivers", "color"],
+    &["ProgramData"],
+    &["PerfLogs"],
+    &["Temp"],
+    &["Recycler"],
+    &["$Recycle.Bin"],
+    &["inetpub", "wwwroot"],
+];
+/// Of the folder of a user there.
+const OF_PROFILE: &[&[&str]] =
+    &[&["AppData"], &["Downloads"], &["Desktop"], &["Documents"], &["Local Settings", "Temp"]];
+
+fn of_windows(root: &WindowsRoot<'_>, job: &Job) -> Result<Vec<Root>> {
+    let users = root.profiles(job)?;
+    let own = users.iter().flat_map(|u| OF_PROFILE.iter().filter_map(|parts| root.find_below(&u.folder, parts)));
+    let places = OF_WINDOWS.iter().filter_map(|parts| root.find(parts)).chain(own);
+    let shallow = users.iter().map(|u| Root { path: u.folder.clone(), depth: Some(1), is_file: false });
+    Ok(places.map(Root::all).chain(shallow).collect())
+}
+
 /// Places of which none lies in another.
-pub(super) fn quick(view: &View) -> Vec<Root> {
+pub(super) fn quick(view: &View, job: &Job) -> Result<Vec<Root>> {
+    if let Some(root) = WindowsRoot::at(view, &DevicePath::new("/")) {
+        return of_windows(&root, job);
+    }
     let mut whole: Vec<DevicePath> = WHOLE.iter().map(|p| DevicePath::new(*p)).collect();
     let homes: Vec<DevicePath> = homes(view).into_iter().filter(|h| h.as_bytes() != b"/").collect();
     whole.extend(homes.iter().flat_map(|home| OF_HOME.iter().map(|p| home.join(&DevicePath::new(*p)))));
@@ -97,7 +126,7 @@ pub(super) fn quick(view: &View) -> Vec<Root> {
     roots.extend(shallow);
     let files = FILES.iter().map(|p| DevicePath::new(*p)).filter(|p| view.identity(p).is_some());
     roots.extend(files.map(Root::file));
-    roots
+    Ok(roots)
 }
 
 fn is_in(path: &DevicePath, folder: &DevicePath) -> bool {
@@ -145,7 +174,7 @@ mod tests {
         let tree = TempTree::new();
         std::fs::create_dir_all(tree.path("img/etc")).unwrap();
         std::fs::write(tree.path("img/etc/passwd"), "a:x:1:1::/home/a:\nb:x:2:2::/srv/b:\nc:x:3:3::/:\n").unwrap();
-        let roots = quick(&image(&tree, "img"));
+        let roots = quick(&image(&tree, "img"), &Job::default()).unwrap();
         let whole: Vec<&Root> = roots.iter().filter(|r| r.depth.is_none() && !r.is_file).collect();
         for root in &whole {
             assert!(!whole.iter().any(|other| other != root && is_in(&root.path, &other.path)), "{root:?}");

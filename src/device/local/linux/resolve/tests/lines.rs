@@ -40,6 +40,20 @@ fn a_line_of_a_crontab_goes_and_comes_back_by_its_id() {
 }
 
 #[test]
+fn a_line_is_known_by_the_name_that_the_listing_gives() {
+    let case = case();
+    crontab(&case);
+    case.write("etc/crontab", CRONTAB);
+    case.write("var/spool/cron/crontabs/ann", "* * * * * evil\n");
+    for (id, wanted) in [("cron.d/evil:4", 4), ("crontab:4", 4), ("crontabs/ann:1", 1)] {
+        let steps = case.of(ScheduledTask, &[id]).unwrap();
+        let [Step::CutLine { line, .. }] = steps.as_slice() else { panic!("{id}: {steps:?}") };
+        assert_eq!(line.number, wanted, "{id}");
+    }
+    assert_eq!(code(case.of(ScheduledTask, &["crontabs/nobody:1"])), ErrorCode::BadArgs);
+}
+
+#[test]
 fn fifty_lines_of_one_file_go_in_one_plan_and_come_back_in_one() {
     let case = case();
     let text: String = (1..=60).map(|n| format!("{n} * * * * root job{n}\n")).collect();
