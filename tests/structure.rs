@@ -1,4 +1,4 @@
-//! Who may use whom: the table of docs/architecture.md, held.
+//! Who may use whom, held.
 
 use std::collections::BTreeSet;
 use std::fs;

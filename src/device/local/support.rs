@@ -42,29 +42,31 @@ fn system(_: &Wish) -> Result<()> {
 
 #[cfg(not(target_os = "linux"))]
 fn system(wish: &Wish) -> Result<()> {
-    Err(no_wish(wish, "local", "this system is not supported yet; run it on Linux"))
+    Err(no_wish(wish, "local", NOT_LINUX))
 }
+
+const NOT_LINUX: &str = "this system is not supported yet; run it on Linux";
 
 /// The error for a query that the device does not answer.
 pub fn no_query(query: &Query, device: &str) -> Error {
     let (command, hint) = match query {
-        Query::Services(_) => ("services", "this system is not supported yet"),
-        Query::Drivers(_) => ("drivers", "this system is not supported yet"),
-        Query::Tasks(_) => ("scheduledtasks", "this system is not supported yet"),
-        Query::Startup(_) => ("startupfolders", "this system is not supported yet"),
-        Query::Registry(_) => ("registry", "this system is not supported yet"),
-        Query::Persistence(_) => ("persistence", "this system is not supported yet"),
+        Query::Services(_) => ("services", NOT_LINUX),
+        Query::Drivers(_) => ("drivers", NOT_LINUX),
+        Query::Tasks(_) => ("scheduledtasks", NOT_LINUX),
+        Query::Startup(_) => ("startupfolders", NOT_LINUX),
+        Query::Registry(_) => ("registry", NOT_LINUX),
+        Query::Persistence(_) => ("persistence", NOT_LINUX),
         Query::Analyze(AnalyzeQuery::Process { .. }) => ("analyze process", "it needs a running system: `local`"),
-        Query::Analyze(_) => ("analyze", "this system is not supported yet"),
-        Query::Scan(_) => ("scan", "this system is not supported yet"),
+        Query::Analyze(_) => ("analyze", NOT_LINUX),
+        Query::Scan(_) => ("scan", NOT_LINUX),
         Query::Processes(_) => ("processes", "it needs a running system: `local`"),
         Query::Connections(_) => ("connections", "it needs a running system: `local`"),
         Query::Remediated(_) => ("remediate list", "nothing is changed on an image"),
-        Query::Arrival(_) => ("connect", "this system is not supported yet"),
-        Query::Enter(_) => ("cd", "this system is not supported yet"),
-        Query::Dir(_) => ("dir", "this system is not supported yet"),
-        Query::Find(_) => ("findfile", "this system is not supported yet"),
-        Query::FileInfo(_) => ("fileinfo", "this system is not supported yet"),
+        Query::Arrival(_) => ("connect", NOT_LINUX),
+        Query::Enter(_) => ("cd", NOT_LINUX),
+        Query::Dir(_) => ("dir", NOT_LINUX),
+        Query::Find(_) => ("findfile", NOT_LINUX),
+        Query::FileInfo(_) => ("fileinfo", NOT_LINUX),
     };
     Error::new(ErrorCode::Unsupported, format!("{device} has no `{command}`")).hint(hint)
 }

@@ -1,7 +1,7 @@
 //! What changes this host: files, lines and links that go and come back, processes and services that are stopped, and its
 //! isolation.
 //!
-//! Invariant: nothing here runs without an [`Order`], taken by value, and every order is checked again against the
+//! Invariant: no deed begins without an [`Order`], taken by value (the dead-man goes on with one), and every order is checked again against the
 //! entity on the opened handle. An entity that is not the approved one is left as it is and reported as drift.
 #![allow(clippy::disallowed_methods)]
 
