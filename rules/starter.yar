@@ -156,7 +156,7 @@ rule packed_elf_upx {
     $magic = "UPX!"
     $info = "$Info: This file is packed with the UPX executable packer"
   condition:
-    uint32(0) == 0x464c457f and ($info or $magic in (0..1024))
+    uint32(0) == 0x464c457f and ($magic in (0..1024) or for any i in (1..#info): (@info[i] + 16384 > filesize))
 }
 
 rule powershell_encoded {

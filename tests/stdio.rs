@@ -357,8 +357,9 @@ fn a_flood_is_answered_in_bounded_memory() {
     let mut answered: Vec<u64> = (1000..21_000).map(|_| client.read()["id"].as_u64().expect("an id")).collect();
     answered.sort_unstable();
     assert!(answered.into_iter().eq(1000..21_000));
-    let peak = client.memory("VmHWM");
-    assert!(peak < 96 << 10, "{peak} KiB at the peak");
+    // 96 MiB with the 16 of a release build's program; a debug build maps three times as much of itself.
+    let peak = client.memory("VmHWM") - client.memory("RssFile");
+    assert!(peak < 80 << 10, "{peak} KiB at the peak, without the program");
 }
 
 #[test]

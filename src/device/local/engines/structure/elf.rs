@@ -30,7 +30,9 @@ const NOTABLE: &[&str] = &[
 /// By the packer's own marks; they are there also where the rest is broken.
 pub(super) fn packer(head: &[u8], seen: &mut Seen) {
     let start = head.get(..1_024.min(head.len())).unwrap_or_default();
-    let info = memmem::find(head, b"$Info: This file is packed with the UPX").is_some();
+    // What unpacks lies at the end; elsewhere the words are those of a program that looks for them.
+    let end = head.get(head.len().saturating_sub(16 << 10)..).unwrap_or_default();
+    let info = memmem::find(end, b"$Info: This file is packed with the UPX").is_some();
     if info || memmem::find(start, b"UPX!").is_some() {
         seen.odd("packed with UPX");
     }
