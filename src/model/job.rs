@@ -150,7 +150,7 @@ impl Job {
         if let Ok(mut w) = self.warnings.lock()
             && !w.contains(&text)
         {
-            w.push(text.into());
+            w.push(text);
         }
     }
 
