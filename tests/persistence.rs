@@ -48,3 +48,25 @@ fn an_unknown_technique_is_refused_with_a_near_one() {
     assert_eq!(result["error"]["code"], "E_BAD_ARGS");
     assert!(result["error"]["hint"].as_str().is_some_and(|h| h.contains("did you mean sudoers?")), "{result}");
 }
+
+/// A start-up file that is a link to stored logins: what it leads to is shown to nobody unasked.
+#[test]
+fn secrets_behind_links_are_in_no_row() {
+    const CANARY: &str = "canary-4d7b91";
+    let home = Home::new();
+    let root = home.files().join("image");
+    for folder in ["etc", "root"] {
+        std::fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    std::fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/bash\n").unwrap();
+    std::fs::write(root.join("root/.netrc"), format!("machine a login b password {CANARY}\n")).unwrap();
+    std::os::unix::fs::symlink(".netrc", root.join("root/.bashrc")).unwrap();
+    let device = format!("image:{}", root.display());
+    for tool in ["persistence", "startupfolders"] {
+        let answer = home.run(&["call", tool, "{}", "--device", &device], "").expect(0);
+        assert!(!answer.out().contains(CANARY), "{tool}: {}", answer.out());
+    }
+    let told =
+        home.run(&["call", "persistence", "{}", "--device", &device], "").expect(0).json()["warnings"].to_string();
+    assert!(told.contains(".bashrc holds was not looked at"), "{told}");
+}

@@ -117,8 +117,9 @@ impl<'a> Scan<'a> {
                 .flatten()
         };
         let secret = self.secrets.reason(path, &opened);
-        if secret.is_some() {
+        if let Some(why) = secret {
             text.clear();
+            self.job.warn(format!("what {path} holds was not looked at: {why}"));
         }
         let mut item = Item {
             path: path.clone(),
