@@ -96,9 +96,10 @@ read_table() {
             O+=",\"remote_address\":\"$REPLY\",\"remote_port\":$((16#${remote_end#*:}))"
         fi
         case $code in
-            01) state=ESTABLISHED ;; 02) state=SYN-SENT ;; 03) state=SYN-RECV ;; 04) state=FIN-WAIT-1 ;;
-            05) state=FIN-WAIT-2 ;; 06) state=TIME-WAIT ;; 07) state=UNCONN ;; 08) state=CLOSE-WAIT ;;
-            09) state=LAST-ACK ;; 0A) state=LISTEN ;; 0B) state=CLOSING ;; 0C) state=NEW-SYN-RECV ;; *) state=UNKNOWN ;;
+            01) state=ESTABLISHED ;; 02) state=SYN_SENT ;; 03 | 0C) state=SYN_RECV ;; 04) state=FIN_WAIT1 ;;
+            05) state=FIN_WAIT2 ;; 06) state=TIME_WAIT ;; 08) state=CLOSE_WAIT ;; 09) state=LAST_ACK ;;
+            07) if [[ $protocol == tcp* ]]; then state=CLOSED; else state=UNCONNECTED; fi ;;
+            0A) state=LISTEN ;; 0B) state=CLOSING ;; *) state=UNKNOWN ;;
         esac
         O+=",\"state\":\"$state\""
         pid=${HOLDER[$inode]-}

@@ -14,6 +14,7 @@ main() {
     # As an absolute path without a slash at its end, so that those of the entries have one slash.
     path=${path%"${path##*[!/]}"}
     read_flags "${path:-/}"
+    read_created "$path/"
     while next_entry; do
         if late || ! row; then break; fi
         KEYS+=("$ENTRY_PATH")

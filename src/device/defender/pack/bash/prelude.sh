@@ -2,7 +2,7 @@
 # What every script of the pack begins with: the argument, the answer, time and size.
 # Invariants: the argument is data, never code; stdout gets exactly one document, whatever happens; a script that only
 # reads writes nothing. bash 4.2 or later, coreutils, findutils, sed, awk and /proc.
-# shellcheck disable=SC2016,SC2034,SC2317
+# shellcheck disable=SC2015,SC2016,SC2034,SC2119,SC2120,SC2317
 set -u -o pipefail
 export LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin TZ=UTC0
 unset BASH_ENV ENV CDPATH GLOBIGNORE POSIXLY_CORRECT GREP_OPTIONS FIND_BLOCK_SIZE LD_PRELOAD LD_LIBRARY_PATH
@@ -512,7 +512,7 @@ read_line() {
 
 # What find prints of an entry: eleven fields, each ended by a NUL.
 readonly ENTRY='%y\0%s\0%M\0%u\0%g\0%B+\0%T+\0%A+\0%f\0%p\0%l\0'
-declare -A FLAGS=()
+declare -A FLAGS=() CREATED=()
 
 # The file attributes `i` and `a` of the entries of directory $1 into FLAGS, by path.
 read_flags() {
@@ -521,6 +521,16 @@ read_flags() {
     while read -r flags path; do
         if [[ $flags == *[ia]* ]]; then FLAGS[$path]=$flags; fi
     done < <(timeout 10 lsattr -a -- "$1" 2>/dev/null | grep -E '^[^ ]*[ia]')
+}
+
+# The times of birth of the entries of directory $1 into CREATED, by path: not every find tells them.
+read_created() {
+    local path time
+    if [[ -n $(find "$1" -maxdepth 0 -printf '%B+' 2>/dev/null) ]]; then return; fi
+    while IFS= read -r -d '' path && IFS= read -r -d '' time; do
+        if [[ $time == [0-9]* ]]; then CREATED[$path]=${time/ /+}; fi
+    done < <(within find -H "$1" -mindepth 1 -maxdepth 1 -print0 2>/dev/null |
+        within xargs -0 stat --printf '%n\0%w\0' -- 2>/dev/null)
 }
 
 # Takes the next entry from find and builds its object in O; fails at the end. Its path is in ENTRY_PATH.
@@ -545,7 +555,7 @@ next_entry() {
         *) kind=unknown ;;
     esac
     O+=",\"kind\":\"$kind\",\"size_bytes\":$size"
-    time_of_find "$created"
+    time_of_find "${created:-${CREATED[$ENTRY_PATH]-}}"
     put_time created "$REPLY"
     time_of_find "$modified"
     put_time modified "$REPLY"
@@ -627,6 +637,12 @@ file_facts() {
         within find "$2" "$1" -maxdepth 0 \
             -printf '%y\0%s\0%M\0%m\0%u\0%g\0%B+\0%T+\0%A+\0%C+\0%n\0%b\0%U\0%G\0%l\0%D:%i\0' 2>/dev/null
     )
+    if [[ -n $F_ID && -z $F_CREATED ]]; then
+        if [[ $2 == -L ]]; then F_CREATED=$(timeout 5 stat -L -c %w -- "$1" 2>/dev/null); else
+            F_CREATED=$(timeout 5 stat -c %w -- "$1" 2>/dev/null)
+        fi
+        F_CREATED=${F_CREATED/ /+}
+    fi
     F_FLAGS=''
     if [[ -n $F_ID && $F_KIND == [fd] ]] && type -P lsattr >/dev/null; then
         F_FLAGS=$(timeout 5 lsattr -d -- "$1" 2>/dev/null | head -n 1)
@@ -680,4 +696,175 @@ package_of() {
         32) if [[ $sum == "$2" ]]; then UNMODIFIED=true; else UNMODIFIED=false; fi ;;
         64) if [[ $sum == "$3" ]]; then UNMODIFIED=true; else UNMODIFIED=false; fi ;;
     esac
+}
+
+# --- processes --------------------------------------------------------------------------------------------------------
+
+# The arguments of process $1 joined by spaces into REPLY, quoted where they would not be seen as one.
+command_line() {
+    local -a arguments=()
+    local argument size=0 rest=''
+    REPLY=''
+    while IFS= read -r -d '' argument; do
+        arguments+=("$argument")
+        size=$((size + ${#argument} + 1))
+        if ((size > TEXT_LIMIT)); then break; fi
+    done 2>/dev/null <"/proc/$1/cmdline"
+    rest=${argument-}
+    if ((size <= TEXT_LIMIT)) && [[ -n $rest ]]; then arguments+=("$rest"); fi
+    # A title that the process gave itself is filled up with NULs.
+    local last=$((${#arguments[@]} - 1))
+    if ((last < 0)); then return; fi
+    local title_end=$last
+    while ((title_end > 0)) && [[ -z ${arguments[title_end]} ]]; do title_end=$((title_end - 1)); done
+    if ((title_end == 0)) && [[ -n ${arguments[0]} ]]; then
+        REPLY=${arguments[0]}
+        return
+    fi
+    local line='' first=true
+    for argument in "${arguments[@]}"; do
+        if [[ $first == true ]]; then first=false; else line+=' '; fi
+        if [[ -z $argument || $argument == *[$' \t\n\v\f\r"']* ]]; then
+            argument=${argument//\\/\\\\}
+            line+="\"${argument//\"/\\\"}\""
+        else
+            line+=$argument
+        fi
+    done
+    REPLY=$line
+}
+
+# Name, state, parent, flags and start of process $1 into P_…; fails where it is gone.
+process_stat() {
+    local stat='' field
+    local -a f
+    { IFS= read -r -d '' stat <"/proc/$1/stat"; } 2>/dev/null
+    if [[ $stat != *'('*')'* ]]; then return 1; fi
+    field=${stat#*\(}
+    P_NAME=${field%)*}
+    read -r -a f <<<"${stat##*) }"
+    if ((${#f[@]} < 22)); then return 1; fi
+    P_STATE=${f[0]} P_PARENT=${f[1]} P_FLAGS=${f[6]} P_TICKS=${f[19]}
+}
+
+# --- the store of what was taken away ---------------------------------------------------------------------------------
+
+readonly STORE=/var/lib/live-response/quarantine
+# A record is small.
+readonly RECORD_LIMIT=$((1 << 20))
+declare -A RECORD=()
+
+# Whether $1 is a directory of ours alone, not a link to one.
+is_own_directory() {
+    [[ -d $1 && ! -L $1 ]] && file_facts "$1" -P && [[ $F_UID == "$EUID" && $F_BITS == ?(?)[0-7]@(0|4|5)@(0|1|4|5) ]]
+}
+
+# Ends the script where the store is not ours; makes it first with `make`.
+require_store() {
+    local folder
+    for folder in /var/lib /var/lib/live-response "$STORE"; do
+        if [[ ${1-} == make && ! -e $folder && ! -L $folder ]]; then mkdir -m 0700 -- "$folder" 2>/dev/null; fi
+        is_own_directory "$folder" || fail E_STORE_UNAVAILABLE "$folder is not a directory of uid $EUID alone"
+    done
+}
+
+is_undo_id() { [[ $1 == u-+([0-9a-f]) && ${#1} == 34 ]]; }
+
+# The record with undo id $1 into RECORD; fails where there is none that is ours.
+read_record() {
+    local file=$STORE/$1/record.json key
+    is_undo_id "$1" && is_own_directory "$STORE/$1" && [[ -f $file && ! -L $file ]] || return 1
+    local -A SEEN_KEYS=() saved=()
+    for key in ${ARG[@]+"${!ARG[@]}"}; do saved[$key]=${ARG[$key]}; done
+    ARG=()
+    J=$(head -c "$RECORD_LIMIT" -- "$file" 2>/dev/null)
+    RECORD=()
+    local status=0
+    if ! take_object '' || [[ -n $J ]]; then status=1; fi
+    for key in ${ARG[@]+"${!ARG[@]}"}; do RECORD[$key]=${ARG[$key]}; done
+    ARG=()
+    for key in ${saved[@]+"${!saved[@]}"}; do ARG[$key]=${saved[$key]}; done
+    [[ $status == 0 && ${RECORD[undo_id]-} == "$1" ]]
+}
+
+# Writes RECORD durably; fails where that cannot be done.
+write_record() {
+    local folder=$STORE/${RECORD[undo_id]} key
+    O=''
+    for key in undo_id kind id outcome at path target sha256 sha1 size_bytes mode uid gid flags content line text \
+        after_sha256 unit active enabled note; do
+        if [[ -n ${RECORD[$key]+x} ]]; then
+            js "${RECORD[$key]}"
+            O+=",\"$key\":$REPLY"
+        fi
+    done
+    printf '{%s}' "${O:1}" >"$folder/record.new" || return 1
+    sync -- "$folder/record.new" 2>/dev/null || sync
+    mv -fT -- "$folder/record.new" "$folder/record.json" && [[ -s $folder/record.json ]]
+}
+
+# --- facts that an approval is bound to -------------------------------------------------------------------------------
+
+# Bytes of a fact; what is longer is told by its hash.
+readonly FACT_LIMIT=4096
+FACTS=''
+declare -A FACT=()
+declare -a FACT_NAMES=()
+fact() {
+    local value=$2
+    if [[ -z $value ]]; then return; fi
+    if ((${#value} > FACT_LIMIT)); then
+        value="${value:0:FACT_LIMIT} ... of ${#value} bytes, sha256 $(printf '%s' "$value" | sha256sum | cut -c 1-64)"
+    fi
+    FACT[$1]=$value
+    FACT_NAMES+=("$1")
+    js "$value"
+    FACTS+=",{\"name\":\"$1\",\"value\":$REPLY}"
+}
+
+# Ends the script where a fact is not what was approved.
+require_facts() {
+    local name key
+    for name in "${FACT_NAMES[@]}"; do
+        js "${FACT[$name]}"
+        key=$REPLY
+        js "${ARG[expect_$name]-}"
+        if [[ -z ${ARG[expect_$name]+x} || $key != "$REPLY" ]]; then
+            fail E_ENTITY_DRIFT "$name is ${FACT[$name]:0:200}, not ${ARG[expect_$name]-as approved}: nothing was done"
+        fi
+    done
+    for key in "${!ARG[@]}"; do
+        if [[ $key == expect_* && -z ${FACT[${key#expect_}]+x} ]]; then
+            fail E_ENTITY_DRIFT "${key#expect_} was approved and is no more: nothing was done"
+        fi
+    done
+}
+
+# The answer of a look, with a note.
+answer_facts() {
+    js "$1"
+    DATA="{\"facts\":[${FACTS:1}]"
+    if [[ -n $1 ]]; then DATA+=",\"note\":$REPLY"; fi
+    DATA+='}'
+}
+
+# The answer of an act: outcome, undo id, whether it was verified, note.
+answer_act() {
+    open_object
+    put_text outcome "$1"
+    put_text undo_id "$2"
+    put verified "$3"
+    put_text note "$4"
+    DATA="{${O:1}}"
+}
+
+# Goes to the directory of $1 as it really is, so that no link on the way changes its meaning later; the name into NAME
+# and the whole path into REAL_PATH. Fails where there is none.
+go_beside() {
+    local path=${1%"${1##*[!/]}"} folder
+    NAME=${path##*/}
+    folder=${path%/*}
+    [[ -n $NAME && $NAME != . && $NAME != .. ]] || return 1
+    cd -P -- "${folder:-/}" 2>/dev/null || return 1
+    REAL_PATH=${PWD%/}/$NAME
 }

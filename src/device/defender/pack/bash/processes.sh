@@ -16,40 +16,6 @@ read_clock() {
     PAGE=$(getconf PAGESIZE 2>/dev/null) || PAGE=4096
 }
 
-# The arguments of process $1 joined by spaces into REPLY, quoted where they would not be seen as one.
-command_line() {
-    local -a arguments=()
-    local argument size=0 rest=''
-    REPLY=''
-    while IFS= read -r -d '' argument; do
-        arguments+=("$argument")
-        size=$((size + ${#argument} + 1))
-        if ((size > TEXT_LIMIT)); then break; fi
-    done 2>/dev/null <"/proc/$1/cmdline"
-    rest=${argument-}
-    if ((size <= TEXT_LIMIT)) && [[ -n $rest ]]; then arguments+=("$rest"); fi
-    # A title that the process gave itself is filled up with NULs.
-    local last=$((${#arguments[@]} - 1))
-    if ((last < 0)); then return; fi
-    local title_end=$last
-    while ((title_end > 0)) && [[ -z ${arguments[title_end]} ]]; do title_end=$((title_end - 1)); done
-    if ((title_end == 0)) && [[ -n ${arguments[0]} ]]; then
-        REPLY=${arguments[0]}
-        return
-    fi
-    local line='' first=true
-    for argument in "${arguments[@]}"; do
-        if [[ $first == true ]]; then first=false; else line+=' '; fi
-        if [[ -z $argument || $argument == *[$' \t\n\v\f\r"']* ]]; then
-            argument=${argument//\\/\\\\}
-            line+="\"${argument//\"/\\\"}\""
-        else
-            line+=$argument
-        fi
-    done
-    REPLY=$line
-}
-
 is_container_id() { [[ ${#1} -ge 12 && $1 != *[!0-9a-f]* ]]; }
 
 # The innermost container that process $1 is in, told by its cgroup, into REPLY.
