@@ -868,3 +868,36 @@ go_beside() {
     cd -P -- "${folder:-/}" 2>/dev/null || return 1
     REAL_PATH=${PWD%/}/$NAME
 }
+
+# --- homes and small files --------------------------------------------------------------------------------------------
+
+# HOMES with those that no account names.
+read_homes() {
+    read_users
+    local home known
+    for home in /home/*/ /root/; do
+        home=${home%/}
+        for known in ${HOMES[@]+"${HOMES[@]}"}; do
+            if [[ $known == "$home" ]]; then continue 2; fi
+        done
+        if [[ -d $home && ! -L $home ]]; then
+            HOMES+=("$home")
+            HOME_USERS+=('')
+        fi
+    done
+}
+
+# Whether $1 is a regular file, or a link to one, that can be read: opening a FIFO or a device would block.
+is_readable_file() {
+    if [[ ! -f $1 ]]; then return 1; fi
+    if [[ -r $1 ]]; then return 0; fi
+    warn "$1 cannot be read as uid $EUID"
+    return 1
+}
+
+# The text of a file, at most $2 bytes, without NULs, into REPLY.
+read_text() {
+    REPLY=''
+    is_readable_file "$1" || return 1
+    REPLY=$(within head -c "$2" -- "$1" 2>/dev/null | tr -d '\000')
+}

@@ -23,10 +23,10 @@ read_unit() {
         MODE[$name]=masked
         return
     fi
-    [[ -f $file && -r $file ]] || return
+    [[ -f $file && -r $file ]] || return 0
     if [[ -L $file ]]; then
         line=$(readlink -f -- "$file")
-        if [[ ${line##*/} != "$name" && ${line##*/} == *.service ]]; then MODE[$name]=alias; fi
+        if [[ ${line##*/} != "$name" && ${line##*/} == *.service ]]; then MODE[$name]='alias'; fi
     fi
     local has_install=false
     while IFS= read -r line || [[ -n $line ]]; do
@@ -71,7 +71,7 @@ read_unit() {
                     PATH_OF[$name]=$value
                 fi
                 ;;
-            Service.User) USER_OF[$name]=$value ;;
+            Service.User) if [[ -n $value ]]; then USER_OF[$name]=$value; fi ;;
             Service.PIDFile) PID[$name]=$value ;;
         esac
     done < <(head -c $((1 << 20)) -- "$file" 2>/dev/null | tr -d '\000')
@@ -81,6 +81,15 @@ read_unit() {
             MODE[$name]=enabled
         elif [[ $has_install == true ]]; then MODE[$name]=disabled; else MODE[$name]=static; fi
     fi
+}
+
+# A drop-in can replace what runs and as whom.
+read_drop_in() {
+    local mode=${MODE[$1]-} path=${PATH_OF[$1]-}
+    PATH_OF[$1]=''
+    read_unit "$1" "$2"
+    PATH_OF[$1]=${PATH_OF[$1]:-$path}
+    MODE[$1]=$mode
 }
 
 # What the manager says goes before what the files say.
@@ -189,14 +198,14 @@ list_scripts() {
 }
 
 main() {
-    local name file has_systemd=false state
+    local name file folder has_systemd=false state
     known_arguments
     find_units
     for name in ${UNIT_FILE[@]+"${!UNIT_FILE[@]}"}; do
         if late; then return; fi
         read_unit "$name" "${UNIT_FILE[$name]}"
-        for file in /usr/lib/systemd/system /lib/systemd/system /run/systemd/system /etc/systemd/system; do
-            for file in "$file/$name.d"/*.conf; do read_unit "$name" "$file"; done
+        for folder in /usr/lib/systemd/system /run/systemd/system /etc/systemd/system; do
+            for file in "$folder/$name.d"/*.conf; do read_drop_in "$name" "$file"; done
         done
     done
     local -A named=()
