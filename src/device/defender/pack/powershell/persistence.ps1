@@ -259,7 +259,7 @@ function Find-LrServices {
 
 function Find-LrTasks {
     $service = New-Object -ComObject 'Schedule.Service'
-    $service.Connect()
+    [void]$service.Connect()
     $stack = New-Object System.Collections.Stack
     $stack.Push($service.GetFolder('\'))
     while ($stack.Count -gt 0) {

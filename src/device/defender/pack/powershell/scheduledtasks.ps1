@@ -58,7 +58,7 @@ Invoke-LrScript 'scheduledtasks' {
     $wanted = Get-LrArg $Arguments 'name' 'text' ''
     $wanted = $wanted.Trim('\')
     $service = New-Object -ComObject 'Schedule.Service'
-    $service.Connect()
+    [void]$service.Connect()
     $stack = New-Object System.Collections.Stack
     $stack.Push($service.GetFolder('\'))
     while ($stack.Count -gt 0) {
