@@ -55,10 +55,26 @@ function Add-LrFile([string]$Name, [string]$Path) {
         $share = [System.IO.FileShare]'ReadWrite, Delete'
         $stream = New-Object System.IO.FileStream -ArgumentList $Path, ([System.IO.FileMode]::Open), ([System.IO.FileAccess]::Read), $share, 65536
     } catch {
-        Add-LrLeft $Name "$Path could not be read: $($_.Exception.GetBaseException().Message)"
+        $cause = $_.Exception.GetBaseException()
+        if ($cause -is [System.IO.FileNotFoundException] -or $cause -is [System.IO.DirectoryNotFoundException]) { return }
+        # Another program holds it: a shadow copy has it all the same.
+        if ($cause -is [System.IO.IOException]) { Add-LrHeld $Name $Path } else { Add-LrLeft $Name "$Path could not be read: $($cause.Message)" }
         return
     }
     try { Write-LrMember $Name $stream $Path } finally { $stream.Dispose() }
+}
+
+function Add-LrHeld([string]$Name, [string]$Path) {
+    $copy = Join-Path $script:LrScratch 'held'
+    try {
+        [void](Invoke-LrTool 'esentutl.exe' @('/y', '/vss', $Path, '/d', $copy) 60)
+        $stream = New-Object System.IO.FileStream -ArgumentList $copy, ([System.IO.FileMode]::Open), ([System.IO.FileAccess]::Read)
+        try { Write-LrMember $Name $stream $Path } finally { $stream.Dispose() }
+    } catch {
+        Add-LrLeft $Name "$Path is held by another program: $($_.Exception.GetBaseException().Message)"
+    } finally {
+        if ([System.IO.File]::Exists($copy)) { [System.IO.File]::Delete($copy) }
+    }
 }
 
 function Test-LrRoom {
@@ -85,13 +101,13 @@ function Add-LrFolder([string]$Into, [string]$Folder, [string]$Glob, [int]$Depth
 }
 
 # Objects as CSV.
-function Add-LrTable([string]$Name, [scriptblock]$Rows, [string]$Source) {
+function Add-LrTable([string]$Name, [scriptblock]$Rows, $Columns, [string]$Source) {
     if (-not (Test-LrRoom)) {
         Add-LrLeft $Name 'the time or the size of the package ran out'
         return
     }
     try {
-        $lines = @(& $Rows | ConvertTo-Csv -NoTypeInformation)
+        $lines = @(& $Rows | Select-Object -Property $Columns | ConvertTo-Csv -NoTypeInformation)
         Add-LrText $Name ($lines -join "`r`n") $Source
     } catch {
         Add-LrLeft $Name "$Source failed: $($_.Exception.GetBaseException().Message)"
@@ -112,31 +128,31 @@ function Add-LrPrinted([string]$Name, [string]$Tool, [string[]]$Arguments) {
 }
 
 function Add-LrNetwork {
-    Add-LrTable 'network\addresses.csv' { Get-NetIPAddress | Select-Object -Property InterfaceAlias, IPAddress, PrefixLength, AddressFamily, AddressState } 'Get-NetIPAddress'
+    Add-LrTable 'network\addresses.csv' { Get-NetIPAddress } @('InterfaceAlias', 'IPAddress', 'PrefixLength', 'AddressFamily', 'AddressState') 'Get-NetIPAddress'
     Add-LrPrinted 'network\ipconfig.txt' 'ipconfig.exe' @('/all')
-    Add-LrTable 'network\tcp.csv' { Get-NetTCPConnection | Select-Object -Property LocalAddress, LocalPort, RemoteAddress, RemotePort, State, OwningProcess, CreationTime } 'Get-NetTCPConnection'
-    Add-LrTable 'network\udp.csv' { Get-NetUDPEndpoint | Select-Object -Property LocalAddress, LocalPort, OwningProcess, CreationTime } 'Get-NetUDPEndpoint'
-    Add-LrTable 'network\dns_cache.csv' { Get-DnsClientCache | Select-Object -Property Entry, RecordName, RecordType, Status, TimeToLive, Data } 'Get-DnsClientCache'
-    Add-LrTable 'network\smb_shares.csv' { Get-SmbShare | Select-Object -Property Name, Path, Description, CurrentUsers } 'Get-SmbShare'
-    Add-LrTable 'network\smb_sessions.csv' { Get-SmbSession | Select-Object -Property ClientComputerName, ClientUserName, NumOpens, SecondsExists } 'Get-SmbSession'
-    Add-LrTable 'network\neighbours.csv' { Get-NetNeighbor | Select-Object -Property InterfaceAlias, IPAddress, LinkLayerAddress, State } 'Get-NetNeighbor'
-    Add-LrTable 'network\routes.csv' { Get-NetRoute | Select-Object -Property DestinationPrefix, NextHop, InterfaceAlias, RouteMetric } 'Get-NetRoute'
+    Add-LrTable 'network\tcp.csv' { Get-NetTCPConnection } @('LocalAddress', 'LocalPort', 'RemoteAddress', 'RemotePort', 'State', 'OwningProcess', 'CreationTime') 'Get-NetTCPConnection'
+    Add-LrTable 'network\udp.csv' { Get-NetUDPEndpoint } @('LocalAddress', 'LocalPort', 'OwningProcess', 'CreationTime') 'Get-NetUDPEndpoint'
+    Add-LrTable 'network\dns_cache.csv' { Get-DnsClientCache } @('Entry', 'RecordName', 'RecordType', 'Status', 'TimeToLive', 'Data') 'Get-DnsClientCache'
+    Add-LrTable 'network\smb_shares.csv' { Get-SmbShare } @('Name', 'Path', 'Description', 'CurrentUsers') 'Get-SmbShare'
+    Add-LrTable 'network\smb_sessions.csv' { Get-SmbSession } @('ClientComputerName', 'ClientUserName', 'NumOpens', 'SecondsExists') 'Get-SmbSession'
+    Add-LrTable 'network\neighbours.csv' { Get-NetNeighbor } @('InterfaceAlias', 'IPAddress', 'LinkLayerAddress', 'State') 'Get-NetNeighbor'
+    Add-LrTable 'network\routes.csv' { Get-NetRoute } @('DestinationPrefix', 'NextHop', 'InterfaceAlias', 'RouteMetric') 'Get-NetRoute'
     Add-LrPrinted 'network\rdp_sessions.txt' 'qwinsta.exe' @()
     Add-LrPrinted 'network\files_opened_remotely.txt' 'openfiles.exe' @('/query', '/fo', 'csv', '/v')
     Add-LrFile 'network\hosts' ([Environment]::SystemDirectory + '\drivers\etc\hosts')
 }
 
 function Add-LrSystem {
-    Add-LrTable 'system\system.csv' { Get-CimInstance -ClassName Win32_OperatingSystem | Select-Object -Property Caption, Version, BuildNumber, InstallDate, LastBootUpTime, LocalDateTime, OSLanguage } 'Win32_OperatingSystem'
-    Add-LrTable 'system\startup.csv' { Get-CimInstance -ClassName Win32_StartupCommand | Select-Object -Property Name, Command, Location, User, UserSID } 'Win32_StartupCommand'
-    Add-LrTable 'system\services.csv' { Get-CimInstance -ClassName Win32_Service | Select-Object -Property Name, DisplayName, State, StartMode, PathName, StartName, ProcessId } 'Win32_Service'
-    Add-LrTable 'system\drivers.csv' { Get-CimInstance -ClassName Win32_SystemDriver | Select-Object -Property Name, DisplayName, State, StartMode, PathName } 'Win32_SystemDriver'
-    Add-LrTable 'system\devices.csv' { Get-PnpDevice | Select-Object -Property Class, FriendlyName, InstanceId, Status, Present } 'Get-PnpDevice'
-    Add-LrTable 'system\shadow_copies.csv' { Get-CimInstance -ClassName Win32_ShadowCopy | Select-Object -Property ID, InstallDate, VolumeName, DeviceObject } 'Win32_ShadowCopy'
-    Add-LrTable 'system\tasks.csv' { Get-ScheduledTask | Select-Object -Property TaskPath, TaskName, State, Author, Date, @{ Name = 'Actions'; Expression = { @($_.Actions | ForEach-Object { ($_.CimInstanceProperties | Where-Object { $_.Value } | ForEach-Object { "$($_.Name)=$($_.Value)" }) -join ' ' }) -join '; ' } } } 'Get-ScheduledTask'
-    Add-LrTable 'system\tasks_run.csv' { Get-ScheduledTask | Get-ScheduledTaskInfo | Select-Object -Property TaskPath, TaskName, LastRunTime, LastTaskResult, NextRunTime, NumberOfMissedRuns } 'Get-ScheduledTaskInfo'
+    Add-LrTable 'system\system.csv' { Get-CimInstance -ClassName Win32_OperatingSystem } @('Caption', 'Version', 'BuildNumber', 'InstallDate', 'LastBootUpTime', 'LocalDateTime', 'OSLanguage') 'Win32_OperatingSystem'
+    Add-LrTable 'system\startup.csv' { Get-CimInstance -ClassName Win32_StartupCommand } @('Name', 'Command', 'Location', 'User', 'UserSID') 'Win32_StartupCommand'
+    Add-LrTable 'system\services.csv' { Get-CimInstance -ClassName Win32_Service } @('Name', 'DisplayName', 'State', 'StartMode', 'PathName', 'StartName', 'ProcessId') 'Win32_Service'
+    Add-LrTable 'system\drivers.csv' { Get-CimInstance -ClassName Win32_SystemDriver } @('Name', 'DisplayName', 'State', 'StartMode', 'PathName') 'Win32_SystemDriver'
+    Add-LrTable 'system\devices.csv' { Get-PnpDevice } @('Class', 'FriendlyName', 'InstanceId', 'Status', 'Present') 'Get-PnpDevice'
+    Add-LrTable 'system\shadow_copies.csv' { Get-CimInstance -ClassName Win32_ShadowCopy } @('ID', 'InstallDate', 'VolumeName', 'DeviceObject') 'Win32_ShadowCopy'
+    Add-LrTable 'system\tasks.csv' { Get-ScheduledTask } @('TaskPath', 'TaskName', 'State', 'Author', 'Date', @{ Name = 'Actions'; Expression = { @($_.Actions | ForEach-Object { ($_.CimInstanceProperties | Where-Object { $_.Value } | ForEach-Object { "$($_.Name)=$($_.Value)" }) -join ' ' }) -join '; ' } }) 'Get-ScheduledTask'
+    Add-LrTable 'system\tasks_run.csv' { Get-ScheduledTask | Get-ScheduledTaskInfo } @('TaskPath', 'TaskName', 'LastRunTime', 'LastTaskResult', 'NextRunTime', 'NumberOfMissedRuns') 'Get-ScheduledTaskInfo'
     Add-LrFolder 'system\tasks' ([Environment]::SystemDirectory + '\Tasks') '*' 16
-    Add-LrTable 'system\fixes.csv' { Get-CimInstance -ClassName Win32_QuickFixEngineering | Select-Object -Property HotFixID, Description, InstalledOn, InstalledBy } 'Win32_QuickFixEngineering'
+    Add-LrTable 'system\fixes.csv' { Get-CimInstance -ClassName Win32_QuickFixEngineering } @('HotFixID', 'Description', 'InstalledOn', 'InstalledBy') 'Win32_QuickFixEngineering'
     $places = @('SOFTWARE\Microsoft\Windows\CurrentVersion\Uninstall', 'SOFTWARE\WOW6432Node\Microsoft\Windows\CurrentVersion\Uninstall')
     Add-LrTable 'system\installed.csv' {
         foreach ($place in $places) {
@@ -147,7 +163,7 @@ function Add-LrSystem {
                 New-Object PSObject -Property ([ordered]@{ Key = $name; Name = (Get-LrValue $key 'DisplayName'); Version = (Get-LrValue $key 'DisplayVersion'); Publisher = (Get-LrValue $key 'Publisher'); Date = (Get-LrValue $key 'InstallDate') })
             }
         }
-    } 'Uninstall keys'
+    } '*' 'Uninstall keys'
     Add-LrFolder 'system\prefetch' ([Environment]::GetFolderPath('Windows') + '\Prefetch') '*.pf' 0
     Add-LrFile 'system\Amcache.hve' ([Environment]::GetFolderPath('Windows') + '\AppCompat\Programs\Amcache.hve')
 }
@@ -163,13 +179,13 @@ function Add-LrProcesses {
                 Started = (ConvertTo-LrTime $process.CreationDate); Sha256 = $digests[$path]
             })
         }
-    } 'Win32_Process'
+    } '*' 'Win32_Process'
 }
 
 function Add-LrUsers {
     Add-LrPrinted 'users\signed_in.txt' 'quser.exe' @()
-    Add-LrTable 'users\local_users.csv' { Get-CimInstance -ClassName Win32_UserAccount -Filter 'LocalAccount=TRUE' | Select-Object -Property Name, SID, Disabled, Lockout, PasswordRequired, Description } 'Win32_UserAccount'
-    Add-LrTable 'users\administrators.csv' { Get-LocalGroupMember -SID 'S-1-5-32-544' | Select-Object -Property Name, SID, ObjectClass, PrincipalSource } 'Get-LocalGroupMember'
+    Add-LrTable 'users\local_users.csv' { Get-CimInstance -ClassName Win32_UserAccount -Filter 'LocalAccount=TRUE' } @('Name', 'SID', 'Disabled', 'Lockout', 'PasswordRequired', 'Description') 'Win32_UserAccount'
+    Add-LrTable 'users\administrators.csv' { Get-LocalGroupMember -SID 'S-1-5-32-544' } @('Name', 'SID', 'ObjectClass', 'PrincipalSource') 'Get-LocalGroupMember'
     $users = Open-LrHive 'Users'
     foreach ($entry in @(Get-LrProfiles)) {
         $name = "users\$($entry.Sid)"
@@ -212,7 +228,7 @@ function Add-LrValues([string]$Name, $Top, [string]$Path, [string]$Shown) {
     Add-LrTable $Name {
         foreach ($value in @($key.GetValueNames())) { New-Object PSObject -Property ([ordered]@{ Key = "$Shown\$Path"; Value = $value; Data = ([string](Get-LrValue $key $value)) }) }
         foreach ($below in @($key.GetSubKeyNames())) { New-Object PSObject -Property ([ordered]@{ Key = "$Shown\$Path\$below"; Value = ''; Data = '' }) }
-    } "$Shown\$Path"
+    } '*' "$Shown\$Path"
 }
 
 function Add-LrEvents([int]$Days, [string]$Scratch) {
@@ -223,13 +239,13 @@ function Add-LrEvents([int]$Days, [string]$Scratch) {
     }
     $since = [datetime]::Now.AddDays(-$Days)
     $security = $null
-    try { $security = @(Get-WinEvent -FilterHashtable @{ LogName = 'Security'; StartTime = $since } -MaxEvents 20000) } catch { Add-LrLeft 'events\security.csv' $_.Exception.Message }
+    try { $security = @(Get-WinEvent -FilterHashtable @{ LogName = 'Security'; StartTime = $since } -MaxEvents 20000) } catch { Add-LrLeft 'events\security.csv' ($_.Exception.GetBaseException().Message) }
     if ($null -ne $security) {
-        Add-LrTable 'events\security_count.csv' { $security | Group-Object -Property Id | Select-Object -Property Count, Name } 'Get-WinEvent Security'
-        Add-LrTable 'events\security.csv' { $security | Select-Object -Property TimeCreated, Id, RecordId, ProviderName, @{ Name = 'Data'; Expression = { @($_.Properties | ForEach-Object { $_.Value }) -join ' | ' } } } 'Get-WinEvent Security'
+        Add-LrTable 'events\security_count.csv' { $security | Group-Object -Property Id } @('Count', 'Name') 'Get-WinEvent Security'
+        Add-LrTable 'events\security.csv' { $security } @('TimeCreated', 'Id', 'RecordId', 'ProviderName', @{ Name = 'Data'; Expression = { @($_.Properties | ForEach-Object { $_.Value }) -join ' | ' } }) 'Get-WinEvent Security'
         if ($security.Count -eq 20000) { Add-LrLeft 'events\security.csv' 'older events than the last 20,000 stand in Security.evtx alone' }
     }
-    Add-LrTable 'events\installed.csv' { Get-WinEvent -FilterHashtable @{ LogName = 'Application'; ProviderName = 'MsiInstaller'; Id = 1033 } -MaxEvents 1000 | Select-Object -Property TimeCreated, Message } 'Get-WinEvent MsiInstaller'
+    Add-LrTable 'events\installed.csv' { Get-WinEvent -FilterHashtable @{ LogName = 'Application'; ProviderName = 'MsiInstaller'; Id = 1033 } -MaxEvents 1000 } @('TimeCreated', 'Message') 'Get-WinEvent MsiInstaller'
     $logs = @(
         'Security', 'System', 'Application', 'Microsoft-Windows-Sysmon/Operational', 'Microsoft-Windows-TaskScheduler/Operational', 'Microsoft-Windows-PowerShell/Operational',
         'Windows PowerShell', 'Microsoft-Windows-WMI-Activity/Operational', 'Microsoft-Windows-Windows Defender/Operational', 'Microsoft-Windows-TerminalServices-LocalSessionManager/Operational',
@@ -245,7 +261,7 @@ function Add-LrEvents([int]$Days, [string]$Scratch) {
             [void](Invoke-LrTool 'wevtutil.exe' @('epl', $log, $file, '/ow:true') 90)
             Add-LrFile "events\$member" $file
         } catch {
-            Add-LrLeft "events\$member" $_.Exception.GetBaseException().Message
+            Add-LrLeft "events\$member" ($_.Exception.GetBaseException().Message)
         } finally {
             if ([System.IO.File]::Exists($file)) { [System.IO.File]::Delete($file) }
         }
@@ -262,9 +278,9 @@ function Add-LrDefender {
         }
         Add-LrText 'defender\exclusions.txt' ($lines.ToArray() -join "`r`n") 'Get-MpPreference'
     } catch {
-        Add-LrLeft 'defender\exclusions.txt' $_.Exception.GetBaseException().Message
+        Add-LrLeft 'defender\exclusions.txt' ($_.Exception.GetBaseException().Message)
     }
-    Add-LrTable 'defender\detections.csv' { Get-MpThreatDetection | Select-Object -Property InitialDetectionTime, ThreatID, ProcessName, DomainUser, ActionSuccess, @{ Name = 'Resources'; Expression = { @($_.Resources) -join ' | ' } } } 'Get-MpThreatDetection'
+    Add-LrTable 'defender\detections.csv' { Get-MpThreatDetection } @('InitialDetectionTime', 'ThreatID', 'ProcessName', 'DomainUser', 'ActionSuccess', @{ Name = 'Resources'; Expression = { @($_.Resources) -join ' | ' } }) 'Get-MpThreatDetection'
 }
 
 Invoke-LrScript 'collect' {
@@ -275,7 +291,7 @@ Invoke-LrScript 'collect' {
     if ($out -notmatch '\.zip\z') { Stop-Lr 'E_BAD_ARGS' 'out does not end in .zip' }
     $scratch = "$out.parts"
     if ($mode -ceq 'tidy') {
-        # Only a package of ours: its marker stands beside nothing else.
+        # Only a package of ours is removed: it has our manifest.
         $isThere = [System.IO.File]::Exists($out)
         if ($isThere) {
             Add-Type -AssemblyName System.IO.Compression
@@ -302,6 +318,8 @@ Invoke-LrScript 'collect' {
     $script:LrMembers = New-Object System.Collections.ArrayList
     $script:LrLeft = New-Object System.Collections.ArrayList
     $script:LrBytes = [long]0
+    $script:LrScratch = $scratch
+    $isWhole = $false
     # Time for the manifest, and for the end of the archive.
     $script:LrGather = [Math]::Max(1, $script:LrLimit - 30)
     $security = New-Object System.Security.AccessControl.DirectorySecurity
@@ -317,7 +335,7 @@ Invoke-LrScript 'collect' {
             try {
                 [void](& $step)
             } catch {
-                Add-LrLeft ([string]$step).Trim() $_.Exception.GetBaseException().Message
+                Add-LrLeft ($step.ToString().Trim()) ($_.Exception.GetBaseException().Message)
             }
         }
         $isWhole = Test-LrRoom
@@ -336,6 +354,8 @@ Invoke-LrScript 'collect' {
         if ($isDone) { [System.IO.File]::Move($part, $out) } elseif ([System.IO.File]::Exists($part)) { [System.IO.File]::Delete($part) }
         [System.IO.Directory]::Delete($scratch, $true)
     }
+    # The package stands: its digest is told though the time is over.
+    $script:LrLimit = 599
     $script:LrComplete = $isWhole
     if (-not $isWhole) { Add-LrWarning 'the time or the size of the package ran out: its manifest says what was left out' }
     $script:LrData = [ordered]@{

@@ -332,7 +332,7 @@ function Find-LrFiles($Profiles) {
         foreach ($top in @($tops)) {
             $path = "$($top[1])\$($place[3])"
             if ($path.EndsWith('\*')) {
-                Find-LrFolder $place[0] $place[1] $path.Substring(0, $path.Length - 2) $top[0] $place[4]
+                Find-LrFolder $place[0] $place[1] ($path.Substring(0, $path.Length - 2)) $top[0] $place[4]
             } elseif ([System.IO.File]::Exists($path)) {
                 Add-LrFind $place[0] $place[1] $path @{ owner = $top[0]; file = $path; note = $place[4] }
             }

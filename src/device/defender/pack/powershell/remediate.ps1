@@ -166,7 +166,7 @@ function Get-LrProcessFacts([string]$Id) {
     Add-LrFact $facts 'path' (ConvertTo-LrPath $path)
     if ($path -and [System.IO.File]::Exists($path)) {
         Add-LrFact $facts 'sha256' (Get-LrSha256 $path)
-        Add-LrFact $facts 'size_bytes' (New-Object System.IO.FileInfo $path).Length
+        Add-LrFact $facts 'size_bytes' ((New-Object System.IO.FileInfo $path).Length)
     }
     $script:LrPath = [string]$path
     return $facts
@@ -345,7 +345,7 @@ function Get-LrTaskFacts([string]$Id) {
     Add-LrFact $facts 'schedule' ($kinds -join ', ')
     Add-LrFact $facts 'command' ($lines -join '; ')
     if ($null -ne $user) { Add-LrFact $facts 'user' $user.InnerText }
-    Add-LrFact $facts 'enabled' ([string][bool]$task.Enabled).ToLowerInvariant()
+    Add-LrFact $facts 'enabled' (([string][bool]$task.Enabled).ToLowerInvariant())
     Add-LrFact $facts 'definition_sha256' (Get-LrTextSha256 $task.Xml)
     if ($null -ne $xml.SelectSingleNode("//*[local-name()='LogonType' and text()='Password']")) { $script:LrNote = 'it runs with a password that Windows keeps: undo cannot bring it back' }
     return $facts

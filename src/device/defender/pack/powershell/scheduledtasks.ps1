@@ -34,8 +34,8 @@ function New-LrTaskRow($Task) {
         $xml = New-Object System.Xml.XmlDocument
         $xml.XmlResolver = $null
         $xml.LoadXml($Task.Xml)
-        $row['schedule'] = Get-LrTriggerText $xml.SelectNodes("/*/*[local-name()='Triggers']/*")
-        $row['command'] = Get-LrTaskText $xml.SelectNodes("/*/*[local-name()='Actions']/*")
+        $row['schedule'] = Get-LrTriggerText ($xml.SelectNodes("/*/*[local-name()='Triggers']/*"))
+        $row['command'] = Get-LrTaskText ($xml.SelectNodes("/*/*[local-name()='Actions']/*"))
         $user = $xml.SelectSingleNode("/*/*[local-name()='Principals']/*/*[local-name()='UserId' or local-name()='GroupId']")
         if ($null -ne $user) {
             $row['user'] = $user.InnerText
