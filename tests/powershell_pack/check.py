@@ -31,7 +31,7 @@ EFFECTS = r"\b(Delete|Move|WriteAllText|WriteAllBytes|Kill|DeleteValue|SetValue|
 MAY_ACT = {"remediate", "undo", "collect"}
 # Killed is only what Invoke-LrTool itself started.
 PRELUDE_EFFECTS = {"Kill("}
-AUTOMATIC = {"_", "true", "false", "null", "matches"}
+AUTOMATIC = {"_", "true", "false", "null", "matches", "executioncontext"}
 PREFERENCES = {"erroractionpreference", "progresspreference", "warningpreference", "verbosepreference"}
 BANNED = [
     (r"(?i)\b(Invoke-Expression|iex|Write-Host|Invoke-WebRequest|Invoke-RestMethod|Start-BitsTransfer|Start-Process)\b", "is banned"),
