@@ -169,6 +169,9 @@ impl Owners {
 
     fn claim_values(&mut self, hive: &Hive, key: &Key, job: &Job) -> Result<()> {
         let offsets = key.value_offsets(&hive.cells);
+        if usize::try_from(key.values) != Ok(offsets.len()) {
+            return Err(unsound("a key with another number of values than it says", key.offset));
+        }
         if !offsets.is_empty() {
             self.claim(key.value_list)?;
         }

@@ -58,9 +58,15 @@ impl Resolver<'_> {
 
     /// The hive at a path, if it may be changed.
     fn hive_copy(&self, path: &DevicePath) -> Result<Copy> {
-        if self.view.open(path, How::Handle)?.facts.is_directory() {
+        let facts = self.view.open(path, How::Handle)?.facts;
+        if facts.is_directory() {
             return Err(Error::new(ErrorCode::BadArgs, format!("{path} is a folder"))
                 .hint("name one hive file: a copy, not the hive of a Windows volume"));
+        }
+        // Before it is read to its end.
+        if facts.is_file() && facts.size > HIVE_LIMIT {
+            let message = format!("{path} has {} bytes, a hive that is changed has at most {HIVE_LIMIT}", facts.size);
+            return Err(Error::new(ErrorCode::TooLarge, message));
         }
         let target = self.file(path, &Protected::find())?;
         self.refuse_hive(&target)?;
@@ -82,11 +88,6 @@ impl Resolver<'_> {
 
     fn refuse_hive(&self, target: &FileTarget) -> Result<()> {
         let path = &target.path;
-        if target.size_bytes > HIVE_LIMIT {
-            let message =
-                format!("{path} has {} bytes, a hive that is changed has at most {HIVE_LIMIT}", target.size_bytes);
-            return Err(Error::new(ErrorCode::TooLarge, message));
-        }
         if target.links > 1 {
             return Err(uninspectable(
                 path,
@@ -162,7 +163,7 @@ impl Resolver<'_> {
             found.extend(hive.values(&key).filter(named).map(|value| Named { key: spelled.clone(), value }));
             for taken in 1..=rest.len().min(PARTS) {
                 let name = rest.get(..taken).unwrap_or_default().join("\\");
-                for below in hive.subkeys(&key, self.job)?.filter(|below| below.name.is(&name)) {
+                for below in hive.subkeys(&key, self.job)?.filter(|below| is_spelled(below.name.as_str(), &name)) {
                     if left.len() > READINGS {
                         return Err(several(id));
                     }
@@ -256,7 +257,7 @@ impl Resolver<'_> {
         let (parts, _) = value_path(id);
         let wanted = parts.join("\\");
         let is_it = |(kept, _): &(Kept, Standing)| match &kept.what {
-            Some(What::Value(recorded)) => is_of(kept) && same(&plain(&recorded.value.path()), &wanted),
+            Some(What::Value(recorded)) => is_of(kept) && is_spelled(&recorded.value.path(), &wanted),
             _ => false,
         };
         let mut all = self.quarantine.all(self.job)?;
@@ -272,12 +273,16 @@ fn is_named(value: &Value, rest: &str, ends_in_backslash: bool) -> bool {
     let name = value.name.as_str();
     match rest.is_empty() {
         true => ends_in_backslash && name.is_empty(),
-        false if ends_in_backslash => name.ends_with('\\') && same(&plain(name), rest),
-        false => value.name.is(rest) || same(&plain(name), rest),
+        false => is_spelled(name, rest) && (!ends_in_backslash || name.ends_with('\\')),
     }
 }
 
-/// A name or path as an id spells it: without empty parts.
+/// Whether an id spells a name or path so: as it is, or as it is shown.
+fn is_spelled(name: &str, written: &str) -> bool {
+    same(&plain(name), written) || same(&plain(&crate::shape::clean(name)), written)
+}
+
+/// Without empty parts, as the parts of an id are.
 fn plain(name: &str) -> String {
     name.split('\\').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\\")
 }
