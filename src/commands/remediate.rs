@@ -16,7 +16,7 @@ pub struct Remediate;
 pub struct Args {
     /// What it is
     r#type: Option<EntityKind>,
-    /// Path, pid or name
+    /// Path, pid, name or key\value
     id: Option<String>,
     /// Up to 50 of one type, one plan
     ids: Option<Vec<String>>,

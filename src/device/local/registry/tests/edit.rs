@@ -161,6 +161,28 @@ fn a_whole_system_hive_is_changed_as_hivex_reads_it() {
 }
 
 #[test]
+fn hives_that_windows_wrote_are_sound_and_those_that_were_broken_are_not() {
+    for (name, is_sound) in [
+        ("BigDataHive", true),
+        ("CompHive", true),
+        ("DeletedDataHive", true),
+        ("EmptyHive", true),
+        ("MultiSzHive", true),
+        ("RemnantsHive", true),
+        ("StringValuesHive", true),
+        ("UnicodeHive", true),
+        ("BadListHive", false),
+        ("TruncatedHive", false),
+        ("TruncatedNameHive", false),
+    ] {
+        let Some(bytes) = data(name) else { return };
+        let Ok(opened) = open(bytes, vec![]) else { continue };
+        let checked = opened.hive.check_sound(&Job::default());
+        assert_eq!(checked.is_ok(), is_sound, "{name}: {checked:?}");
+    }
+}
+
+#[test]
 fn the_base_block_counts_on() {
     let bytes = every_kind();
     let gone = cut(&bytes, "one", "single");
