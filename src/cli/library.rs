@@ -130,7 +130,8 @@ fn sync(core: &Arc<Core>, json: bool, io: &mut Io) -> Result<Exit> {
     let of = |outcomes: &[&str]| {
         synced.rows.iter().filter(|row| outcomes.contains(&row.outcome)).map(|row| row.name.as_str()).collect()
     };
-    let told = TenantSync { uploaded: of(&["uploaded"]), deleted: of(&["deleted"]), failed: of(&["failed", "drifted"]) };
+    let told =
+        TenantSync { uploaded: of(&["uploaded"]), deleted: of(&["deleted"]), failed: of(&["failed", "drifted"]) };
     let recorded = core.guard.tenant_synced(&told, synced.failed.as_ref());
     listing::print(&synced.rows, &["name", "outcome", "sha256", "note"], json, io)?;
     recorded?;
