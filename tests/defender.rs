@@ -121,10 +121,13 @@ fn every_read_is_answered_by_a_windows_device() {
     let hosts = r"C:\Windows\System32\drivers\etc\hosts";
     let info = bench.done("fileinfo", json!({"path": hosts}), &device);
     for encoding in ["gzip", "plain"] {
-        bench.tenant.control(json!({"result": {"encoding": encoding}}));
+        bench.tenant.control(json!({"result": {"encoding": encoding, "times": 2}}));
         let got = bench.done("getfile", json!({"path": format!("\"{hosts}\"")}), &device);
         assert_eq!(info["sha256"], got["sha256"], "{encoding}");
     }
+    bench.tenant.control(json!({"result": {"encoding": "double", "times": 2}}));
+    let twice = bench.call("getfile", json!({"path": hosts}), &device);
+    assert!(twice["warnings"].to_string().contains("encoding: unresolved"), "{twice}");
     let run = bench.done("registry", json!({"key": r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Run"}), &device);
     assert!(run["key"].is_string() && run["rows"].is_array(), "{run}");
     assert_eq!(bench.error("registry", json!({"key": r"HKLM\SAM"}), &device)["code"], "E_PROTECTED");
@@ -198,19 +201,38 @@ fn faults_of_the_service_are_ridden_out_and_nothing_is_started_twice() {
     let device = bench.device("windows");
     for fault in [
         json!({"fault": {"endpoint": "run_live_response", "do": {"throttle": {"retry_after_s": 0, "retry_date_s": null}}}}),
-        json!({"fault": {"do": {"unauthorized": {}}}}),
-        json!({"result": {"expired": true}}),
+        json!({"fault": {"endpoint": "run_live_response", "do": {"unauthorized": {}}}}),
+        json!({"fault": {"endpoint": "run_live_response", "do": {"html": {"carried_out": true}}}}),
         json!({"expire_tokens": true}),
     ] {
         bench.tenant.control(fault.clone());
-        let before =
-            bench.tenant.log().iter().filter(|r| r.endpoint == "run_live_response" && r.status == Some(201)).count();
+        let before = starts(&bench);
         let result = bench.call("services", json!({}), &device);
         assert_eq!(result["state"], "completed", "{fault}: {result}");
-        let now =
-            bench.tenant.log().iter().filter(|r| r.endpoint == "run_live_response" && r.status == Some(201)).count();
+        let now = starts(&bench);
         assert_eq!(now, before + 1, "{fault}");
     }
+}
+
+/// Actions that are on the tenant's list.
+fn starts(bench: &Bench) -> usize {
+    let (status, actions) = bench.tenant.api(&bench.tenant.token(), "GET", "/api/machineactions", None);
+    assert_eq!(status, 200);
+    actions["value"].as_array().expect("actions").len()
+}
+
+#[test]
+fn a_read_of_a_device_that_is_off_ends_and_leaves_nothing_behind() {
+    let bench = Bench::synced();
+    let device = bench.device("windows");
+    bench.tenant.control(json!({"device": {"device": device, "online": false, "set": {"healthStatus": "Inactive"}}}));
+    let config = std::fs::read_to_string(bench.tenant.config()).expect("a configuration");
+    std::fs::write(bench.tenant.config(), format!("{config}\n[limits]\ncommand_s = 3\n")).expect("a file");
+    let hidden = bench.call("connect", json!({"device": device}), "local")["data"]["hidden"].to_string();
+    assert!(hidden.contains("Inactive") && hidden.contains("3 days"), "{hidden}");
+    assert_eq!(bench.error("services", json!({}), &device)["code"], "E_DEVICE_OFFLINE");
+    let cancels = bench.tenant.log().iter().filter(|r| r.path.ends_with("/cancel")).count();
+    assert_eq!(cancels, 1);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 use super::Tenant;
 use super::actions::Start;
 use super::api::{ActionId, CommandRun, CommandStatus, LiveCommand, MachineAction, MachineId, ScriptResult, Status};
+use super::client::Download;
 use super::document::Document;
 use super::pack::{Arguments, Script};
 use crate::error::{Error, ErrorCode, Result};
@@ -23,6 +24,8 @@ const WINDOW: Duration = Duration::from_millis(50);
 const MOST: usize = 16;
 /// A script's result is no larger, in bytes.
 pub(super) const RESULT: u64 = 64 << 20;
+/// Who stopped waiting waits so long for the cancel on the device.
+pub(super) const LET_GO_WITHIN: Duration = Duration::from_secs(3);
 /// A cancel that nobody waits for.
 const CANCEL_WITHIN: Duration = Duration::from_secs(30);
 /// What people see beside our actions.
@@ -46,6 +49,8 @@ struct Ask {
     reply: oneshot::Sender<Result<Document>>,
     /// Was in an action before and did not run.
     again: bool,
+    /// Dropped once nothing is left to do for it.
+    _held: oneshot::Sender<()>,
 }
 
 impl Lanes {
@@ -92,14 +97,18 @@ impl Tenant {
     ) -> Result<Document> {
         let command = self.command(script, &arguments, job).await?;
         let (reply, answer) = oneshot::channel();
-        let ask = Ask { script, nonce: arguments.nonce, command, job: job.clone(), reply, again: false };
+        let (_held, let_go) = oneshot::channel();
+        let ask = Ask { script, nonce: arguments.nonce, command, job: job.clone(), reply, again: false, _held };
         if self.lanes.add(machine, ask) {
             tokio::spawn(drive(self.clone(), machine.clone()));
         }
         tokio::select! {
-            answer = answer => answer.unwrap_or_else(|_| Err(Error::new(ErrorCode::Internal, "the script's lane broke off"))),
-            () = job.stopped() => Err(job.check().err().unwrap_or_else(|| Error::new(ErrorCode::Cancelled, "the command was cancelled"))),
+            answer = answer => return answer.unwrap_or_else(|_| Err(Error::new(ErrorCode::Internal, "the script's lane broke off"))),
+            () = job.stopped() => {}
         }
+        // A process that ends now would leave an action behind that nobody waits for.
+        let _ = tokio::time::timeout(LET_GO_WITHIN, let_go).await;
+        job.check().and(Err(Error::new(ErrorCode::Cancelled, "the command was cancelled")))
     }
 
     /// The command that runs a script, once the library is known to hold exactly that script.
@@ -109,10 +118,21 @@ impl Tenant {
         Ok(LiveCommand::RunScript { script_name: script.file_name(), args: Some(word) })
     }
 
+    /// A command's result. A link that counts no more, and its successor neither, is a fault of the service.
+    pub(super) async fn result(&self, action: &ActionId, index: u32, job: &Job) -> Result<Download> {
+        self.client.result(action, index, job).await.map_err(|e| match e.code {
+            ErrorCode::Expired => {
+                Error::new(ErrorCode::Backend, "the links that Defender gives to the result have expired")
+                    .hint("look at this computer's clock; the action itself took place and need not run again")
+            }
+            _ => e,
+        })
+    }
+
     /// What a script left; asked for twice where it did not come whole.
     pub(super) async fn script_result(&self, action: &ActionId, index: u32, job: &Job) -> Result<ScriptResult> {
         let read = async || {
-            let download = self.client.result(action, index, job).await?;
+            let download = self.result(action, index, job).await?;
             let bytes = bounded(download.bytes, job).await?;
             tokio::task::spawn_blocking(move || ScriptResult::parse(&bytes))
                 .await

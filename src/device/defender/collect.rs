@@ -88,7 +88,7 @@ impl DefenderDevice {
             if action.status != Status::Succeeded {
                 return Err(failed(&action, action.commands.iter().find(|c| c.index == 1)));
             }
-            Ok((gathered, self.tenant.client.result(&action.id, 1, job).await?.bytes))
+            Ok((gathered, self.tenant.result(&action.id, 1, job).await?.bytes))
         }
         .await;
         self.tidy(arguments("tidy"), script, job).await;

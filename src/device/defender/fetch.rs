@@ -6,7 +6,7 @@
 use super::DefenderDevice;
 use super::actions::Start;
 use super::api::{ActionId, LiveCommand, MachineAction, Status};
-use super::batch::{COMMENT, failed};
+use super::batch::{COMMENT, LET_GO_WITHIN, failed};
 use super::document::Document;
 use super::gunzip::Gunzip;
 use super::pack::{self, Arguments};
@@ -59,8 +59,10 @@ impl DefenderDevice {
         let action = self.act(Start::LiveResponse(commands), job).await?;
         let info = if at == 1 { self.looked(&action, &arguments.nonce, job).await? } else { None };
         self.succeeded(&action, at)?;
-        let bytes = self.bytes(&action.id, at, info.as_ref(), job).await?;
-        let known = |info: &FileInfo| (info.size_bytes, Some(info.modified));
+        let (came, bytes) = self.bytes(&action.id, at, info.as_ref(), job).await?;
+        // What is kept as it came need not have the file's size.
+        let size = |info: &FileInfo| if came == Came::Unresolved { 0 } else { info.size_bytes };
+        let known = |info: &FileInfo| (size(info), Some(info.modified));
         let (size_bytes, modified) = info.as_ref().map_or((0, None), known);
         let secret = secret::by_place(path.as_bytes()).map(str::to_owned);
         Ok(Fetched { facts: FileFacts { path, size_bytes, modified, identity: None, secret }, bytes })
@@ -77,10 +79,9 @@ impl DefenderDevice {
         if job.is_cancelled()
             && let Some(id) = started
         {
-            let (tenant, calm) = (self.tenant.clone(), Job::default());
-            tokio::spawn(async move {
-                let _ = tenant.client.cancel(&id, "live-response: nobody waits for this any more", &calm).await;
-            });
+            let (client, calm) = (&self.tenant.client, Job::default());
+            let cancel = client.cancel(&id, "live-response: nobody waits for this any more", &calm);
+            let _ = tokio::time::timeout(LET_GO_WITHIN, cancel).await;
         }
         ended.map_err(|e| self.blamed(e))
     }
@@ -108,13 +109,19 @@ impl DefenderDevice {
         }
     }
 
-    async fn bytes(&self, action: &ActionId, at: u32, info: Option<&FileInfo>, job: &Arc<Job>) -> Result<Bytes> {
-        let client = &self.tenant.client;
-        let download = client.result(action, at, job).await?;
+    async fn bytes(
+        &self,
+        action: &ActionId,
+        at: u32,
+        info: Option<&FileInfo>,
+        job: &Arc<Job>,
+    ) -> Result<(Came, Bytes)> {
+        let tenant = &self.tenant;
+        let download = tenant.result(action, at, job).await?;
         let mut bytes = download.bytes;
         let head = held(&mut bytes, HELD, job).await?;
         if !head.starts_with(GZIP) {
-            return Ok(Box::new(std::io::Cursor::new(head).chain(bytes)));
+            return Ok((Came::AsTheyAre, Box::new(std::io::Cursor::new(head).chain(bytes))));
         }
         let is_whole = (head.len() as u64) < HELD;
         let came = if is_whole {
@@ -127,16 +134,17 @@ impl DefenderDevice {
             Box::new(std::io::Cursor::new(head))
         } else {
             drop((head, bytes));
-            client.result(action, at, job).await?.bytes
+            tenant.result(action, at, job).await?.bytes
         };
-        Ok(match came {
+        let bytes = match came {
             Came::AsTheyAre => again,
             Came::Packed => Box::new(Gunzip::new(again)),
             Came::Unresolved => {
                 job.warn("encoding: unresolved. The bytes look packed by gzip, and neither size nor hash of the device says whether Defender packed them: they are kept as they came");
                 again
             }
-        })
+        };
+        Ok((came, bytes))
     }
 }
 
