@@ -46,3 +46,90 @@ fn what_windows_starts_is_told_from_its_hives_and_files() {
     let key = json!({ "key": r"HKLM\SYSTEM\CurrentControlSet\Services\Dnscache", "value": "Start" });
     assert_eq!(rows(&home, &device, "registry", key)[0]["data"], "2");
 }
+
+/// A volume with the names that Windows gives, and hives that are none.
+fn plain(home: &Home) -> String {
+    let root = home.files().join("plain");
+    for (path, content) in [
+        ("Windows/System32/config/SYSTEM", "none"),
+        ("Windows/System32/drivers/etc/hosts", "127.0.0.1 evil"),
+        ("Users/Ann/Desktop/Note.TXT", "note"),
+        ("Program Files/Evil/e.exe", "evil"),
+    ] {
+        let path = root.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+    format!("image:{}", root.display())
+}
+
+fn call(home: &Home, device: &str, tool: &str, arguments: Value, code: i32) -> Value {
+    home.run(&["call", tool, &arguments.to_string(), "--device", device], "").expect(code).json()
+}
+
+#[test]
+fn every_command_takes_paths_as_windows_writes_them() {
+    let home = Home::new();
+    let device = plain(&home);
+    let note = "/Users/Ann/Desktop/Note.TXT";
+    let listed = rows(&home, &device, "dir", json!({ "path": r"C:\users\ANN\desktop", "full_path": true }));
+    assert_eq!((listed.len(), &listed[0]["path"]), (1, &json!(note)));
+    let found = rows(&home, &device, "findfile", json!({ "name": "*.exe", "path": "%programfiles%" }));
+    assert_eq!(found[0]["path"], "/Program Files/Evil/e.exe");
+    for (tool, arguments) in [
+        ("fileinfo", json!({ "path": r"\\?\c:\USERS\ann\Desktop\note.txt" })),
+        ("getfile", json!({ "path": "c:/Users/Ann/..\\ann/desktop/NOTE.txt" })),
+    ] {
+        assert_eq!(call(&home, &device, tool, arguments, 0)["data"]["path"], note, "{tool}");
+    }
+    let analyzed = call(
+        &home,
+        &device,
+        "analyze",
+        json!({ "type": "file", "id": r"%SystemDrive%\users\ann\desktop\note.txt" }),
+        0,
+    );
+    assert_eq!(analyzed["data"]["report"]["file_hash"], fileinfo_sha256(&home, &device, note));
+    let scanned = call(&home, &device, "scan", json!({ "type": "path", "path": r"%SystemRoot%\system32\DRIVERS" }), 0);
+    assert_eq!(scanned["data"]["files"], 1, "{scanned}");
+    let hive = json!({ "key": "", "hive": r"c:\windows\system32\CONFIG\system" });
+    let refused = call(&home, &device, "registry", hive, 2);
+    assert!(refused["error"]["message"].as_str().unwrap().contains("/Windows/System32/config/SYSTEM"), "{refused}");
+}
+
+fn fileinfo_sha256(home: &Home, device: &str, path: &str) -> Value {
+    call(home, device, "fileinfo", json!({ "path": path }), 0)["data"]["sha256"].clone()
+}
+
+#[test]
+fn a_relative_name_is_below_the_session_s_directory_and_never_above_the_root() {
+    let home = Home::new();
+    let device = plain(&home);
+    let lines = r"cd c:\users; cd ann\DESKTOP; dir; cd ..\..\..\..\..; dir";
+    let said = home.run(&["console", &device, "-c", lines], "").expect(0).out();
+    assert!(said.contains("Note.TXT") && said.contains("Program Files"), "{said}");
+}
+
+#[test]
+fn another_drive_is_told_from_a_missing_file() {
+    let home = Home::new();
+    let device = plain(&home);
+    let other = call(&home, &device, "dir", json!({ "path": r"D:\data" }), 1);
+    assert_eq!(other["error"]["code"], "E_NOT_FOUND");
+    assert!(other["error"]["message"].as_str().unwrap().contains("drive C:, not D:"), "{other}");
+    let near = call(&home, &device, "fileinfo", json!({ "path": r"c:\users\ann\desktop\Notes.TXT" }), 1);
+    assert!(near["error"]["hint"].as_str().unwrap().contains("Note.TXT"), "{near}");
+}
+
+#[test]
+fn connect_says_what_the_volume_is_and_where_there_is_no_system() {
+    let home = Home::new();
+    let device = plain(&home);
+    let windows = call(&home, &device, "connect", json!({ "device": device }), 0);
+    assert_eq!((&windows["device"]["platform"], &windows["data"]["os"]), (&json!("windows"), &json!("Windows")));
+    let empty = home.files().join("nothing");
+    std::fs::create_dir(&empty).unwrap();
+    let empty = format!("image:{}", empty.display());
+    let nothing = call(&home, &empty, "connect", json!({ "device": empty }), 0);
+    assert!(nothing["warnings"][0].as_str().unwrap().starts_with("no system found in"), "{nothing}");
+}

@@ -3,6 +3,7 @@
 //! Invariant: nothing of Windows runs here. Paths of Windows are looked up without case, below the volume's root, and
 //! every file is opened through the [`View`], so that no link of the volume leads out of it.
 
+mod arrival;
 mod hives;
 mod keypath;
 mod listing;
@@ -12,11 +13,14 @@ mod persistence;
 mod profiles;
 pub mod registry;
 mod services;
+mod spelling;
 mod startup;
 mod task;
 mod tasks;
 
+pub use arrival::about;
 pub use profiles::Profile;
+pub use spelling::{Called, respell, respelled};
 
 use super::linux::view::{How, View};
 use super::registry::same;
