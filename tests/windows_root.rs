@@ -133,3 +133,62 @@ fn connect_says_what_the_volume_is_and_where_there_is_no_system() {
     let nothing = call(&home, &empty, "connect", json!({ "device": empty }), 0);
     assert!(nothing["warnings"][0].as_str().unwrap().starts_with("no system found in"), "{nothing}");
 }
+
+#[test]
+fn collect_takes_what_windows_keeps_and_shows_its_secrets_to_nobody_unasked() {
+    let home = Home::new();
+    let device = plain(&home);
+    let root = home.files().join("plain");
+    for path in [
+        "Windows/System32/config/SAM",
+        "Windows/System32/config/sam.LOG1",
+        "Windows/System32/winevt/logs/Security.EVTX",
+        "Windows/prefetch/E.EXE-1.pf",
+        "$RECYCLE.BIN/S-1-5-21-1/$I0001.txt",
+        "Windows/System32/Tasks/Updater",
+        "Users/Ann/ntuser.dat",
+        "Users/Ann/AppData/Roaming/Microsoft/Windows/PowerShell/PSReadLine/ConsoleHost_history.txt",
+        "Users/Ann/AppData/Local/Google/Chrome/User Data/Default/History",
+        "Windows/System32/sru/SRUDB.dat",
+        "Windows/AppCompat/Programs/Amcache.hve",
+        "ProgramData/Microsoft/Windows Defender/Support/MPLog-1.log",
+        "Windows/INF/setupapi.dev.log",
+        "$MFT",
+    ] {
+        let path = root.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "CANARY").unwrap();
+    }
+    let collected = call(&home, &device, "collect", json!({ "profile": "triage" }), 0);
+    let name = &collected["data"]["name"];
+    let entry = |entry: &str| json!({ "name": name, "entry": entry, "length": 32_768 });
+    let manifest = call(&home, &device, "evidence", entry("manifest.json"), 0);
+    let manifest = manifest["data"]["content"].as_str().unwrap().to_owned();
+    for there in [
+        "config/SAM\"",
+        "sam.LOG1",
+        "Security.EVTX",
+        "E.EXE-1.pf",
+        "$I0001.txt",
+        "Tasks/Updater",
+        "ntuser.dat",
+        "ConsoleHost_history.txt",
+        "Default/History",
+        "SRUDB.dat",
+        "Amcache.hve",
+        "MPLog-1.log",
+        "setupapi.dev.log",
+        "$MFT",
+        "drivers/etc/hosts",
+        "timeline.body",
+        "WindowsEventLogs",
+    ] {
+        assert!(manifest.contains(there), "{there} is not in {manifest}");
+    }
+    let shown = call(&home, &device, "evidence", entry("host/Windows/prefetch/E.EXE-1.pf"), 0);
+    assert_eq!(shown["data"]["content"], "CANARY");
+    for secret in ["host/Windows/System32/config/SAM", "host/Windows/System32/config/sam.LOG1"] {
+        let asked = call(&home, &device, "evidence", entry(secret), 3);
+        assert!(!asked.to_string().contains("CANARY"), "{asked}");
+    }
+}

@@ -83,8 +83,15 @@ impl Tree {
 
     fn collector<T>(&self, work: impl FnOnce(&Collector<'_>) -> Result<T>) -> Result<T> {
         let ask = |query: Query, job: &Job| self.read(query, job);
-        let host = self.host_name().map_or_else(|| "image".to_owned(), |name| name.clean().into_owned());
-        work(&Collector { view: &self.view()?, ask: &ask, home: &self.home, host })
+        let view = self.view()?;
+        let windows = WindowsRoot::at(&view, &DevicePath::new("/"));
+        let named = match self.windows.get() {
+            Some(called) => called.host_name.clone(),
+            None => self.host_name(),
+        };
+        let host = named.map_or_else(|| "image".to_owned(), |name| name.clean().into_owned());
+        let windows_homes = windows.map(|root| root.homes());
+        work(&Collector { view: &view, ask: &ask, home: &self.home, host, windows_homes })
     }
 
     fn view(&self) -> Result<View> {
@@ -120,7 +127,7 @@ impl Tree {
         };
         let arrival = Arrival {
             os: os.unwrap_or_else(|| Untrusted::new("unknown")),
-            host_name: about.as_ref().map_or_else(|| self.host_name(), |about| about.host_name.clone()),
+            host_name: about.as_ref().map_or_else(|| self.host_name(), |about| about.called.host_name.clone()),
             kernel: None,
             current_directory: DevicePath::new("/"),
             clock: None,

@@ -15,7 +15,6 @@ const ELEVEN: u32 = 22_000;
 /// What `connect` tells of it; absent is what its hives do not say.
 pub struct About {
     pub os: Option<Untrusted>,
-    pub host_name: Option<Untrusted>,
     pub time_zone: Option<Untrusted>,
     pub called: Called,
 }
@@ -39,12 +38,12 @@ pub fn about(root: &WindowsRoot<'_>, job: &Job) -> Result<About> {
     let named = of_set(r"Control\ComputerName\ComputerName", &["ComputerName"])?;
     let about = About {
         os: version.as_ref().and_then(|(hive, key)| os(hive, key)).map(Untrusted::new),
-        host_name: match named {
-            None => of_set(r"Services\Tcpip\Parameters", &["Hostname", "NV Hostname"])?,
-            named => named,
-        },
         time_zone: of_set(r"Control\TimeZoneInformation", &["TimeZoneKeyName", "StandardName"])?,
         called: Called {
+            host_name: match named {
+                None => of_set(r"Services\Tcpip\Parameters", &["Hostname", "NV Hostname"])?,
+                named => named,
+            },
             letter: version.as_ref().and_then(|(hive, key)| letter(&text(hive, key, "SystemRoot")?)).unwrap_or('C'),
             system: root.system.clone(),
         },
@@ -121,9 +120,9 @@ mod tests {
         let job = Job::default();
         let about = about(&volume, &job);
         assert_eq!(raw(&about.os), Some("Windows 11 Pro 23H2 (build 22631.2861)"));
-        assert_eq!(raw(&about.host_name), Some("WKS-07"));
+        assert_eq!(raw(&about.called.host_name), Some("WKS-07"));
         assert_eq!(raw(&about.time_zone), Some("W. Europe Standard Time"));
-        assert_eq!(about.called, Called { letter: 'D', system: DevicePath::new("/Windows") });
+        assert_eq!((about.called.letter, about.called.system), ('D', DevicePath::new("/Windows")));
         assert_eq!(job.take_warnings(), Vec::<String>::new());
     }
 
@@ -133,8 +132,8 @@ mod tests {
         volume.file("WINNT/system32/config/software", "no hive");
         let job = Job::default();
         let about = about(&volume, &job);
-        assert_eq!((raw(&about.os), raw(&about.host_name), raw(&about.time_zone)), (None, None, None));
-        assert_eq!(about.called, Called { letter: 'C', system: DevicePath::new("/WINNT") });
+        assert_eq!((raw(&about.os), raw(&about.called.host_name), raw(&about.time_zone)), (None, None, None));
+        assert_eq!((about.called.letter, about.called.system), ('C', DevicePath::new("/WINNT")));
         let warnings = job.take_warnings().join("; ");
         assert!(warnings.contains("no hive SYSTEM") && warnings.contains("software"), "{warnings}");
     }

@@ -7,6 +7,7 @@ use super::{WindowsRoot, is_named, names};
 use crate::device::local::linux::view::View;
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{AnalyzeQuery, DevicePath, Extent, Job, Query};
+use crate::shape::Untrusted;
 
 /// Names that differ by case are named in an error, so many of them.
 const NAMED: usize = 5;
@@ -58,6 +59,7 @@ pub fn after<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
 pub struct Called {
     /// The letter that it had when it was the system's drive.
     pub letter: char,
+    pub host_name: Option<Untrusted>,
     /// The folder `Windows`, from the root.
     pub system: DevicePath,
 }
@@ -190,10 +192,9 @@ fn entry(view: &View, directory: &DevicePath, part: &[u8]) -> Result<Option<Devi
     if view.identity(&exact).is_some() {
         return Ok(Some(exact));
     }
-    let Ok(wanted) = std::str::from_utf8(part) else { return Ok(None) };
     let mut found: Vec<DevicePath> = names(view, directory)
         .into_iter()
-        .filter(|name| is_named(name, wanted))
+        .filter(|name| is_named(name, part))
         .map(|name| directory.join(&DevicePath::new(name)))
         .collect();
     if found.len() > 1 {
@@ -214,7 +215,7 @@ mod tests {
     }
 
     fn called() -> Called {
-        Called { letter: 'C', system: text("/WINDOWS") }
+        Called { letter: 'C', host_name: None, system: text("/WINDOWS") }
     }
 
     #[test]
