@@ -118,7 +118,8 @@ impl<'a> Context<'a> {
 
     /// A path of the arguments as the device knows it, below the session's directory.
     pub fn path(&self, path: &DevicePath) -> Result<DevicePath> {
-        Ok(self.session()?.directory().join(path))
+        let session = self.session()?;
+        session.device.place(&session.directory(), path)
     }
 
     pub fn directory(&self) -> Result<DevicePath> {
