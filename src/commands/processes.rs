@@ -43,7 +43,13 @@ impl Command for Processes {
 
     async fn run(args: Args, cx: &Context<'_>) -> Result<Reply<Self::Output>> {
         let want = if cx.wanted().mentions("sha256") { vec!["sha256".to_owned()] } else { Vec::new() };
-        let query = ProcessQuery { pid: args.pid, name: args.name, tree: args.tree, want, brief: !COSTLY.iter().any(|f| cx.shows(f)) };
+        let query = ProcessQuery {
+            pid: args.pid,
+            name: args.name,
+            tree: args.tree,
+            want,
+            brief: !COSTLY.iter().any(|f| cx.shows(f)),
+        };
         Ok(Reply::Done(cx.read(query).await?.into()))
     }
 }

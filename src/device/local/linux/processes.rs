@@ -665,6 +665,29 @@ mod tests {
     }
 
     #[test]
+    fn a_brief_listing_leaves_out_what_costs_and_nothing_else() {
+        let child = Running::sleeping();
+        let whole = until(|| Some(ask_pid(child.pid())).filter(|r| r.name.raw() == "sleep"));
+        let query = ProcessQuery { pid: Some(child.pid()), brief: true, ..Default::default() };
+        let brief = ask(query).unwrap().remove(0);
+        assert_eq!((brief.path, brief.deleted_image, brief.cwd, brief.container), (None, None, None, None));
+        assert_eq!((brief.name, brief.ppid, brief.user), (whole.name, whole.ppid, whole.user));
+        assert_eq!((brief.started, brief.command_line), (whole.started, whole.command_line));
+    }
+
+    #[test]
+    fn a_brief_listing_finds_the_image_by_its_name_too() {
+        let tree = Scratch::new("proc");
+        let link = tree.path().join("alias");
+        std::os::unix::fs::symlink("/bin/sleep", &link).unwrap();
+        let child = Running::start(Command::new(&link).arg("600"));
+        let image = until(|| Some(ask_pid(child.pid())).filter(|r| r.name.raw() == "alias")).path.unwrap();
+        let name = String::from_utf8(image.name().as_bytes().to_vec()).unwrap();
+        let rows = ask(ProcessQuery { name: Some(name), brief: true, ..Default::default() }).unwrap();
+        assert!(rows.iter().any(|r| r.pid == child.pid()));
+    }
+
+    #[test]
     fn a_pattern_that_is_none_is_refused() {
         for name in ["".to_owned(), "x".repeat(NAME_LIMIT + 1)] {
             let e = ask(ProcessQuery { name: Some(name), ..Default::default() }).unwrap_err();
