@@ -70,7 +70,8 @@ fn a_file_goes_with_a_yes_and_comes_back_with_another() {
     assert!(file.exists());
     assert_eq!(state_of(&home, &command)["state"], "pending_approval");
 
-    let code = person.code_of(1);
+    // Of the present step: it must still be of an accepted one when it is given again.
+    let code = person.code_of(0);
     let approved = home.run(&["approvals", "approve", &request], format!("{code}\n")).expect(0);
     assert!(approved.out().contains("verified: yes"), "{}", approved.out());
     assert!(approved.out().contains(&sha256), "the plan is on the screen");
@@ -85,7 +86,7 @@ fn a_file_goes_with_a_yes_and_comes_back_with_another() {
     // The step that approved the removal approves nothing else.
     home.run(&["approvals", "approve", &request], format!("{code}\n")).expect(1).says("E_FACTOR_REUSED");
     assert!(!file.exists());
-    home.run(&["approvals", "approve", &request], format!("{}\n", person.code_of(0))).expect(0);
+    home.run(&["approvals", "approve", &request], format!("{}\n", person.code())).expect(0);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), CONTENT);
     let after = std::fs::metadata(&file).unwrap();
     assert_eq!(after.mode(), before.mode());
