@@ -73,8 +73,8 @@ impl Device for DefenderDevice {
         machines::row(self.machine.clone())
     }
 
-    fn join(&self, directory: &DevicePath, path: &DevicePath) -> DevicePath {
-        self.syntax().join(directory, path)
+    fn place(&self, directory: &DevicePath, path: &DevicePath) -> Result<DevicePath> {
+        Ok(self.syntax().join(directory, path))
     }
 
     fn supports(&self, wish: &Wish) -> Result<()> {
