@@ -18,6 +18,10 @@ mod tasks;
 
 pub use profiles::Profile;
 
+pub use hives::HiveFile;
+pub use keypath::value_path;
+pub use registry::current_control_set;
+
 use super::linux::view::{How, View};
 use super::registry::same;
 use crate::error::Result;
