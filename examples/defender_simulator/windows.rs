@@ -79,7 +79,7 @@ fn answered(state: &mut State, name: &str, args: &Value) -> Result<Document, doc
     match name {
         "processes" => look::processes(state, args),
         "connections" => look::connections(state),
-        "services" => look::listing(state, "service", "services", "name"),
+        "services" => look::services(state),
         "drivers" => look::listing(state, "driver", "drivers", "name"),
         "startupfolders" => look::listing(state, "file", "startupfolders", "file"),
         "scheduledtasks" => look::tasks(state, args),

@@ -197,6 +197,9 @@ fn take(state: &mut State, kind: &str, id: &str, undo_id: &str, facts: &Facts) -
         at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         restored: false,
     });
+    if let Some(pid) = look::row(state, kind, &id).filter(|_| kind == "service").and_then(|row| row["pid"].as_u64()) {
+        state.gone.insert(("process".into(), pid.to_string()));
+    }
     state.gone.insert((gone_kind(kind).to_owned(), id.to_lowercase()));
     Document::data(json!({ "outcome": outcome, "undo_id": undo_id, "verified": true, "note": "" }))
 }

@@ -38,6 +38,21 @@ pub fn listing(state: &State, kind: &str, recording: &str, id: &str) -> Result<D
     Ok(Document::rows(recorded(recording).iter().filter(there).cloned().collect()))
 }
 
+/// What was disabled is still there, stopped.
+pub fn services(state: &State) -> Result<Document, Failure> {
+    let mut rows = recorded("services").to_vec();
+    for row in &mut rows {
+        if state.is_gone("service", row["name"].as_str().unwrap_or_default()) {
+            row["state"] = json!("Stopped");
+            row["start_mode"] = json!("Disabled");
+            if let Value::Object(fields) = row {
+                fields.remove("pid");
+            }
+        }
+    }
+    Ok(Document::rows(rows))
+}
+
 pub fn processes(state: &State, args: &Value) -> Result<Document, Failure> {
     let name = text(args, "name").map(glob).transpose()?;
     let pid = args["pid"].as_u64();
