@@ -3,6 +3,10 @@
 //! Invariants: none is needed; an unknown key is an error that names file, line and the nearest known key; what asks
 //! for a mode that this build does not have is refused, never ignored. Secrets are not in it, only files that hold them.
 
+mod defender;
+
+pub use defender::{Credential, Defender, DefenderLimits};
+
 use crate::error::{Error, ErrorCode, Result, in_words};
 use crate::nearest::nearest;
 use rustix::fs::{Mode, OFlags};
@@ -36,6 +40,8 @@ pub struct Config {
     pub working_folder: Option<PathBuf>,
     /// Minisign public keys whose signatures on library files count.
     pub library_keys: Vec<String>,
+    /// The Defender tenant, where one is named.
+    pub defender: Option<Defender>,
 }
 
 /// Limits of sessions and commands.
@@ -70,7 +76,7 @@ impl Default for Limits {
 #[serde(deny_unknown_fields, default)]
 struct Written {
     service: Option<toml::Table>,
-    defender: Option<toml::Table>,
+    defender: Option<defender::WrittenDefender>,
     guard: WrittenGuard,
     limits: WrittenLimits,
     local: WrittenLocal,
@@ -128,6 +134,7 @@ impl Config {
             clamd: None,
             working_folder: None,
             library_keys: Vec::new(),
+            defender: None,
         }
     }
 
@@ -164,6 +171,7 @@ impl Config {
             None => beside.filter(|p| p.symlink_metadata().is_ok()),
         };
         Ok(Config {
+            defender: defender::read(written.defender, file.as_deref())?,
             working_folder: working_folder(written.local.working_folder, file.as_deref())?,
             library_keys: library_keys(written.library.keys, file.as_deref())?,
             limits: limits(&written.limits, file.as_deref())?,
@@ -190,12 +198,12 @@ fn beside_file(file: Option<&Path>, path: PathBuf) -> PathBuf {
 }
 
 fn refuse_other_modes(written: &Written, file: Option<&Path>) -> Result<()> {
-    let asked = [("service", written.service.is_some()), ("defender", written.defender.is_some())];
-    let Some((table, _)) = asked.iter().find(|(_, there)| *there) else { return Ok(()) };
-    let what = if *table == "service" { "no service mode" } else { "no Defender backend" };
+    if written.service.is_none() {
+        return Ok(());
+    }
     let file = file.unwrap_or(Path::new("the configuration")).display();
-    Err(Error::new(ErrorCode::Unsupported, format!("{file} has [{table}], but this build has {what}"))
-        .hint(format!("take [{table}] out to run embedded on this host; it is not done without being asked for")))
+    Err(Error::new(ErrorCode::Unsupported, format!("{file} has [service], but this build has no service mode"))
+        .hint("take [service] out to run embedded on this host; it is not done without being asked for"))
 }
 
 fn limits(written: &WrittenLimits, file: Option<&Path>) -> Result<Limits> {
@@ -315,7 +323,6 @@ mod tests {
         let e = load(&dir, "[service]\nurl = \"https://x\"\n").unwrap_err();
         assert_eq!(e.code, ErrorCode::Unsupported);
         assert!(e.message.contains("no service mode"), "{}", e.message);
-        assert_eq!(load(&dir, "[defender]\n").unwrap_err().code, ErrorCode::Unsupported);
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub struct Remediate;
 pub struct Args {
     /// What it is
     r#type: Option<EntityKind>,
-    /// Path, pid or name
+    /// Path, pid, name or key\value
     id: Option<String>,
     /// Up to 50 of one type, one plan
     ids: Option<Vec<String>>,
@@ -66,6 +66,9 @@ impl Command for Remediate {
         }
         let ids = entity_ids("remediate", kind, args.id, args.ids, cx)?;
         debug_assert!(ids.len() <= MAX_IDS);
-        cx.propose(Wish::Remediate { kind, ids }).await
+        match args.hive {
+            Some(hive) => cx.propose(Wish::RemediateValues { hive: cx.path(&hive)?, ids }).await,
+            None => cx.propose(Wish::Remediate { kind, ids }).await,
+        }
     }
 }

@@ -48,6 +48,12 @@ impl Command for Undo {
             return Err(Error::new(ErrorCode::BadArgs, "undo: hive goes with type registry only"));
         }
         let ids = entity_ids("undo", args.r#type, args.id, args.ids, cx)?;
+        let hive = args.hive.map(|hive| cx.path(&hive)).transpose()?;
+        // An undo id says by itself which hive it was.
+        let is_of_hive = hive.is_some() || ids.iter().all(|id| id.starts_with("u-"));
+        if args.r#type == EntityKind::Registry && is_of_hive {
+            return cx.propose(Wish::UndoValues { hive, ids }).await;
+        }
         cx.propose(Wish::Undo { kind: args.r#type, ids }).await
     }
 }

@@ -127,6 +127,7 @@ mod tests {
             clamd: None,
             working_folder: Some(home.join("put")),
             library_keys: Vec::new(),
+            defender: None,
         })
     }
 

@@ -16,8 +16,8 @@ pub(crate) use local::{hold_isolation, revive_isolation};
 use crate::error::Result;
 use crate::guard::Approved;
 use crate::model::{
-    Answer, CollectQuery, DeviceId, DeviceRef, DeviceRow, FileFacts, FileQuery, Job, Outcome, PackageFacts, Query,
-    Step, Supply, Wish,
+    Answer, CollectQuery, DeviceId, DevicePath, DeviceRef, DeviceRow, FileFacts, FileQuery, Job, Outcome, PackageFacts,
+    Query, Step, Supply, Wish,
 };
 use std::future::Future;
 use std::pin::Pin;
@@ -46,6 +46,12 @@ pub trait Device: Send + Sync {
 
     /// The device's line in `devices`.
     fn row(&self) -> DeviceRow;
+
+    /// A path of a call's arguments as the device knows it, below a session's directory where it is relative. Looks at
+    /// nothing. `E_NOT_FOUND` for a place that the device has not.
+    fn place(&self, directory: &DevicePath, path: &DevicePath) -> Result<DevicePath> {
+        Ok(directory.join(path))
+    }
 
     /// Whether it has such a thing; otherwise `E_UNSUPPORTED` with a hint. Asked before anything else of the guard.
     fn supports(&self, wish: &Wish) -> Result<()>;

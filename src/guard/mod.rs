@@ -133,6 +133,11 @@ impl Guard {
         self.policy_now().map(|p| p.isolation.clone())
     }
 
+    /// Whether values may be taken out of copies of registry hives, and put back.
+    pub fn may_change_hives(&self) -> Result<()> {
+        self.policy_now()?.may_change_hives()
+    }
+
     fn policy_now(&self) -> Result<Arc<Policy>> {
         match policy_file::load(self.policy.as_ref()) {
             Loaded::Good(policy) => Ok(policy),

@@ -144,6 +144,10 @@ pub(super) fn entity(step: &Step) -> Entity {
             of("line", format!("{}:{}", file.identity, line.number), Some(&file.sha256))
         }
         Step::PutLine { undo_id, file, .. } => of("undo", undo_id.to_string(), Some(&file.sha256)),
+        Step::CutValue { hive, value, .. } => {
+            of("registry", format!("{} {}", hive.identity, value.path()), Some(&hive.sha256))
+        }
+        Step::PutValue { undo_id, hive, .. } => of("undo", undo_id.to_string(), Some(&hive.sha256)),
         Step::StopService { service, .. } => {
             of("service", service.unit.clone(), service.files.first().map(|file| &file.sha256))
         }
@@ -185,6 +189,7 @@ pub(super) fn isolated(steps: &[Step]) -> Result<Option<Isolated>> {
 pub(super) fn paths(step: &Step) -> Vec<&DevicePath> {
     match step {
         Step::Quarantine { file, .. } | Step::CutLine { file, .. } | Step::PutLine { file, .. } => vec![&file.path],
+        Step::CutValue { hive, .. } | Step::PutValue { hive, .. } => vec![&hive.path],
         Step::Stop { process, .. } => process.image.iter().collect(),
         Step::Collect { folder, .. } => vec![folder],
         Step::Run { interpreter, directory, .. } => vec![interpreter, directory],

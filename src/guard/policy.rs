@@ -99,11 +99,19 @@ pub(super) struct Defaults {
     pub(super) min_view_s: u64,
     /// Whether library files that some system would run may be used without a trusted signature.
     pub(super) allow_unsigned_scripts: bool,
+    /// Whether values may be taken out of copies of registry hives.
+    pub(super) change_hive_copies: bool,
 }
 
 impl Default for Defaults {
     fn default() -> Self {
-        Defaults { pending_ttl_s: 600, exec_window_s: 120, min_view_s: 2, allow_unsigned_scripts: false }
+        Defaults {
+            pending_ttl_s: 600,
+            exec_window_s: 120,
+            min_view_s: 2,
+            allow_unsigned_scripts: false,
+            change_hive_copies: false,
+        }
     }
 }
 
@@ -469,6 +477,17 @@ impl Policy {
                 .hint("embedded mode gives level L; a rule with level = \"L\" or the separated mode helps"));
         }
         Ok(decision)
+    }
+
+    /// A hive copy is evidence: `E_PROTECTED` unless the policy says that it may be changed.
+    pub(super) fn may_change_hives(&self) -> Result<()> {
+        match self.defaults.change_hive_copies {
+            true => Ok(()),
+            false => {
+                Err(Error::new(ErrorCode::Protected, "the policy does not let a hive copy be changed: it is evidence")
+                    .hint("whoever keeps the policy can say `change_hive_copies = true` in its [defaults]"))
+            }
+        }
     }
 
     /// Whether a person may vote on a device of this group and tier.

@@ -203,6 +203,8 @@ fn steps(out: &mut String, plan: &Plan, flags: &[&str]) -> std::fmt::Result {
             }
             Step::CutLine { .. } => "Take this line out of this file (undo puts it back)",
             Step::PutLine { .. } => "Put this line back into this file: what was removed returns",
+            Step::CutValue { .. } => "Take this value out of this registry hive (undo puts it back)",
+            Step::PutValue { .. } => "Put this value back into this registry hive: what was removed returns",
             Step::StopService { .. } => "Stop this service (undo starts it again)",
             Step::StartService { .. } => "Start this service again",
             Step::RemoveLink { .. } => "Take this link away (undo puts it back)",
@@ -240,6 +242,8 @@ fn steps(out: &mut String, plan: &Plan, flags: &[&str]) -> std::fmt::Result {
             }
             Step::CutLine { .. }
             | Step::PutLine { .. }
+            | Step::CutValue { .. }
+            | Step::PutValue { .. }
             | Step::StopService { .. }
             | Step::StartService { .. }
             | Step::RemoveLink { .. }

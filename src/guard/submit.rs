@@ -97,6 +97,9 @@ impl Guard {
             for step in &steps {
                 super::library::check_step(turn.state, policy.as_deref().ok(), step)?;
             }
+            if steps.iter().any(|step| matches!(step, Step::CutValue { .. } | Step::PutValue { .. })) {
+                policy.as_deref().map_or(Ok(()), Policy::may_change_hives)?;
+            }
             let created = create(turn, &*policy?, &intent, steps, (&id, &hash, &steps_hash))?;
             turn.put(created);
             Ok(None)

@@ -5,7 +5,7 @@
 
 use super::{
     DevicePath, FileIdentity, Isolation, IsolationRules, LibraryItem, LineTarget, LinkTarget, PartOf, Profile, Release,
-    ServiceTarget, Sha256, Timestamp, UndoId, row,
+    ServiceTarget, Sha256, Timestamp, UndoId, ValueTarget, row,
 };
 use crate::shape::Untrusted;
 use schemars::JsonSchema;
@@ -47,6 +47,16 @@ pub enum Wish {
     /// An id is what `remediate` took, or an undo id.
     Undo {
         kind: EntityKind,
+        ids: Vec<String>,
+    },
+    /// Values of a hive copy, each as `key\value`.
+    RemediateValues {
+        hive: DevicePath,
+        ids: Vec<String>,
+    },
+    /// An id is what `remediate` took, where the hive is named, or an undo id.
+    UndoValues {
+        hive: Option<DevicePath>,
         ids: Vec<String>,
     },
     /// `rules` are the policy's, put in before the device resolves it.
@@ -97,6 +107,8 @@ impl Wish {
                 EntityKind::ScheduledTask => "undo scheduledtask",
                 EntityKind::Startup => "undo startup",
             },
+            Wish::RemediateValues { .. } => "remediate registry",
+            Wish::UndoValues { .. } => "undo registry",
             Wish::Isolate { .. } => "isolate",
             Wish::Release => "release",
             Wish::Run { .. } => "run",
@@ -186,6 +198,11 @@ pub enum Step {
     CutLine { file: FileTarget, line: LineTarget, part_of: PartOf },
     /// Puts a cut line back into the file as it is now, before the line that has this number.
     PutLine { undo_id: UndoId, file: FileTarget, line: LineTarget },
+    /// Takes a value out of a hive copy; the whole hive as it was is kept.
+    CutValue { hive: FileTarget, value: ValueTarget, part_of: PartOf },
+    /// Puts a value back. `whole`: the hive becomes what it was, byte for byte; otherwise the value goes into the hive
+    /// as it is now.
+    PutValue { undo_id: UndoId, hive: FileTarget, value: ValueTarget, whole: bool },
     /// Stops a unit of the running service manager.
     StopService { service: ServiceTarget, part_of: PartOf },
     /// Starts a unit that was stopped.
@@ -234,6 +251,8 @@ impl Step {
             | Step::Stop { .. }
             | Step::CutLine { .. }
             | Step::PutLine { .. }
+            | Step::CutValue { .. }
+            | Step::PutValue { .. }
             | Step::StopService { .. }
             | Step::StartService { .. }
             | Step::RemoveLink { .. }

@@ -1,4 +1,4 @@
-//! What a step names besides files and processes: lines, links and services, as they were when the plan was made.
+//! What a step names besides files and processes: lines, registry values, links and services, as they were when the plan was made.
 //!
 //! Invariant: a person reads all of it, and the device compares all of it before it does anything.
 
@@ -22,6 +22,30 @@ pub struct LineTarget {
     pub number: u64,
     /// Without its line feed, written as [`DevicePath::to_text`] writes what text cannot hold.
     pub text: String,
+}
+
+/// A value of a registry hive.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValueTarget {
+    /// The names of its key and of those above it, from below the hive's root.
+    pub key: Vec<String>,
+    /// Empty for the default value.
+    pub name: String,
+    /// `REG_SZ`, …
+    pub kind: String,
+    /// Of its data.
+    pub size_bytes: u64,
+    pub sha256: Sha256,
+    /// The data as text, or the beginning of it; `None` where it is on the secret list.
+    pub data: Option<String>,
+}
+
+impl ValueTarget {
+    /// `key\value`; of the default value the key with a backslash after it.
+    pub fn path(&self) -> String {
+        self.key.iter().chain([&self.name]).map(String::as_str).collect::<Vec<_>>().join("\\")
+    }
 }
 
 /// A symlink.

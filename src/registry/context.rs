@@ -118,7 +118,8 @@ impl<'a> Context<'a> {
 
     /// A path of the arguments as the device knows it, below the session's directory.
     pub fn path(&self, path: &DevicePath) -> Result<DevicePath> {
-        Ok(self.session()?.directory().join(path))
+        let session = self.session()?;
+        session.device.place(&session.directory(), path)
     }
 
     pub fn directory(&self) -> Result<DevicePath> {
@@ -146,8 +147,12 @@ impl<'a> Context<'a> {
 
     /// What the policy has a say in, put into the wish.
     async fn by_policy(&self, mut wish: Wish) -> Result<Wish> {
-        if let Wish::Isolate { rules, .. } = &mut wish {
-            *rules = self.core.guard(|g| g.isolation_rules()).await??;
+        match &mut wish {
+            Wish::Isolate { rules, .. } => *rules = self.core.guard(|g| g.isolation_rules()).await??,
+            Wish::RemediateValues { .. } | Wish::UndoValues { .. } => {
+                self.core.guard(|g| g.may_change_hives()).await??;
+            }
+            _ => {}
         }
         Ok(wish)
     }

@@ -8,11 +8,12 @@ use crate::model::{AnalyzeQuery, EntityKind, Query, Wish};
 pub fn on_host(wish: &Wish) -> Result<()> {
     let hint = match wish {
         Wish::Remediate { kind: EntityKind::Registry, .. } | Wish::Undo { kind: EntityKind::Registry, .. } => {
-            "this host has no registry; a hive copy is evidence and is not changed here"
+            "this host has no registry; `hive` names a hive copy, a file that the values are taken out of"
         }
         Wish::Remediate { .. } | Wish::Undo { .. } | Wish::PutFile { .. } | Wish::Collect { .. } => {
             return system(wish);
         }
+        Wish::RemediateValues { .. } | Wish::UndoValues { .. } => return system(wish),
         Wish::Run { .. } if cfg!(feature = "run") => return system(wish),
         Wish::Isolate { .. } | Wish::Release => return system(wish),
         Wish::Run { .. } => "this build has no code to run scripts; the typed commands look at the host",

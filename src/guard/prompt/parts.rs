@@ -1,10 +1,10 @@
-//! How lines, links and services of a plan are put before a person: each field of the step on a line of its own.
+//! How lines, registry values, links and services of a plan are put before a person: each field of the step on a line of its own.
 
 use super::{field, quarantine};
-use crate::model::{DevicePath, FileTarget, LineTarget, PartOf, ServiceTarget, Step};
+use crate::model::{DevicePath, FileTarget, LineTarget, PartOf, ServiceTarget, Step, ValueTarget};
 use std::fmt::Result;
 
-/// The fields of a step on a line, a link or a service.
+/// The fields of a step on a line, a value, a link or a service.
 pub(super) fn step(out: &mut String, step: &Step) -> Result {
     match step {
         Step::CutLine { file, line: cut, .. } => {
@@ -14,6 +14,19 @@ pub(super) fn step(out: &mut String, step: &Step) -> Result {
         Step::PutLine { file, line: put, .. } => {
             line(out, put)?;
             quarantine(out, file)?;
+        }
+        Step::CutValue { hive, value: cut, .. } => {
+            value(out, cut)?;
+            quarantine(out, hive)?;
+        }
+        Step::PutValue { hive, value: put, whole, .. } => {
+            value(out, put)?;
+            field(
+                out,
+                "hive becomes",
+                if *whole { "what it was, byte for byte" } else { "what it is, with this value" },
+            )?;
+            quarantine(out, hive)?;
         }
         Step::StopService { service: stopped, .. } => service(out, stopped)?,
         Step::StartService { unit, .. } => field(out, "unit", unit)?,
@@ -33,10 +46,12 @@ pub(super) fn step(out: &mut String, step: &Step) -> Result {
     }
     match step {
         Step::CutLine { part_of: whole, .. }
+        | Step::CutValue { part_of: whole, .. }
         | Step::StopService { part_of: whole, .. }
         | Step::RemoveLink { part_of: whole, .. }
         | Step::Mask { part_of: whole, .. } => part_of(out, Some(whole)),
         Step::PutLine { undo_id, .. }
+        | Step::PutValue { undo_id, .. }
         | Step::StartService { undo_id, .. }
         | Step::RestoreLink { undo_id, .. }
         | Step::Unmask { undo_id, .. } => field(out, "undo record", undo_id.as_str()),
@@ -77,10 +92,25 @@ fn line(out: &mut String, line: &LineTarget) -> Result {
     }
 }
 
+fn value(out: &mut String, value: &ValueTarget) -> Result {
+    field(out, "key", &value.key.join("\\"))?;
+    match value.name.as_str() {
+        "" => field(out, "value", "(the default value)")?,
+        name => field(out, "value", name)?,
+    }
+    field(out, "kind", &value.kind)?;
+    match &value.data {
+        Some(data) => field(out, "data", data)?,
+        None => field(out, "data", "(not shown: the hive holds secrets)")?,
+    }
+    field(out, "data size", &format!("{} bytes", value.size_bytes))?;
+    field(out, "data sha256", value.sha256.as_str())
+}
+
 /// The file that a step takes away or cuts.
 pub(super) fn changed_file(step: &Step) -> Option<&FileTarget> {
     match step {
-        Step::Quarantine { file, .. } | Step::CutLine { file, .. } => Some(file),
+        Step::Quarantine { file, .. } | Step::CutLine { file, .. } | Step::CutValue { hive: file, .. } => Some(file),
         _ => None,
     }
 }
@@ -91,6 +121,9 @@ pub(super) fn texts(step: &Step) -> Vec<String> {
         Step::Quarantine { part_of: Some(p), .. } | Step::RemoveLink { part_of: p, .. } => vec![raw(&p.id)],
         Step::CutLine { line, part_of, .. } => vec![raw(&line.text), raw(&part_of.id)],
         Step::PutLine { line, .. } => vec![raw(&line.text)],
+        Step::CutValue { value, .. } | Step::PutValue { value, .. } => {
+            value.key.iter().chain([&value.name]).chain(&value.data).cloned().collect()
+        }
         Step::StopService { service, .. } => {
             let mut texts = service.notes.clone();
             texts.extend([service.unit.clone(), service.state.clone()]);

@@ -1,6 +1,10 @@
 //! What the person sees.
 
 use super::*;
+use crate::model::{EntityKind, PartOf, ValueTarget};
+
+const HIVES: &str = "version = 1\n[defaults]\nchange_hive_copies = true\n[[rule]]\ncommands = [\"remediate\"]\n\
+    groups = [\"this-host\"]\nlevel = \"L\"\nvotes = 1\n";
 
 fn shown(path: &str, reason: &str) -> (Bench, Prompt) {
     let (bench, _) = Bench::new().enrolled();
@@ -77,6 +81,52 @@ fn a_packaged_file_and_hard_links_are_pointed_out() {
     let prompt = bench.guard.show(&id).unwrap();
     assert!(prompt.text.contains("belongs unmodified to coreutils") && prompt.text.contains("3 names"));
     assert_eq!(prompt.flags, ["packaged", "links"]);
+}
+
+#[test]
+fn a_registry_value_is_shown_whole_and_cannot_pass_for_another_field() {
+    let (bench, _) = Bench::with_policy(Some(HIVES)).enrolled();
+    let value = ValueTarget {
+        key: vec!["Run\0".into(), "sub\n  sha256          0000".into()],
+        name: "good\u{202e}live".into(),
+        kind: "REG_SZ".into(),
+        size_bytes: 26,
+        sha256: Sha256::of(b"data"),
+        data: Some("c:\\evil.exe\r\n  value           harmless".into()),
+    };
+    let part_of = PartOf { kind: EntityKind::Registry, id: value.path() };
+    let step = Step::CutValue { hive: target("/tmp/SOFTWARE"), value, part_of };
+    let id = bench.guard.submit(intent("/tmp/SOFTWARE"), vec![step]).unwrap().id;
+    let prompt = bench.guard.show(&id).unwrap();
+    assert!(is_safe(&prompt.text), "{:?}", prompt.text);
+    let fields = |name: &str| prompt.text.lines().filter(|l| l.starts_with(&format!("  {name} "))).count();
+    assert_eq!((fields("value"), fields("sha256"), fields("data")), (1, 1, 3), "{}", prompt.text);
+    assert!(prompt.text.contains(Sha256::of(b"data").as_str()) && prompt.text.contains("evil.exe"));
+    assert!(prompt.flags.contains(&"direction_control") && prompt.flags.contains(&"escaped"));
+}
+
+#[test]
+fn a_hive_is_changed_only_by_a_policy_that_says_so() {
+    let (bench, _) = Bench::new().enrolled();
+    let value = ValueTarget {
+        key: vec!["Run".into()],
+        name: "evil".into(),
+        kind: "REG_SZ".into(),
+        size_bytes: 0,
+        sha256: Sha256::of(b""),
+        data: None,
+    };
+    let (hive, undo_id) = (target("/tmp/SOFTWARE"), crate::model::UndoId::mint());
+    let part_of = PartOf { kind: EntityKind::Registry, id: value.path() };
+    for step in [
+        Step::CutValue { hive: hive.clone(), value: value.clone(), part_of },
+        Step::PutValue { undo_id, hive, value, whole: false },
+    ] {
+        let error = bench.guard.submit(intent("/tmp/SOFTWARE"), vec![step]).unwrap_err();
+        assert_eq!(error.code, ErrorCode::Protected);
+        assert!(error.hint.unwrap().contains("change_hive_copies"));
+    }
+    assert_eq!(bench.count("request.created"), 0);
 }
 
 #[test]

@@ -37,6 +37,7 @@ fn config(home: &Path, policy: Option<PathBuf>) -> Config {
         clamd: None,
         working_folder: Some(home.join("put")),
         library_keys: Vec::new(),
+        defender: None,
     }
 }
 

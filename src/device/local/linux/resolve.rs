@@ -3,6 +3,7 @@
 //! Invariant: a step names what was looked at on an open handle. What cannot be described is `E_UNINSPECTABLE`, what
 //! is the guard's own `E_SELF_TARGET`, what this program or the system lives on `E_PROTECTED`.
 
+mod hive;
 mod layout;
 mod library;
 mod lines;
@@ -134,7 +135,10 @@ impl<'a> Resolver<'a> {
     }
 
     pub fn steps(&self, wish: &Wish) -> Result<Vec<Step>> {
-        if let Wish::Remediate { ids, .. } | Wish::Undo { ids, .. } = wish
+        if let Wish::Remediate { ids, .. }
+        | Wish::Undo { ids, .. }
+        | Wish::RemediateValues { ids, .. }
+        | Wish::UndoValues { ids, .. } = wish
             && !(1..=IDS).contains(&ids.len())
         {
             return Err(Error::new(ErrorCode::BadArgs, format!("{} ids are not 1 to {IDS}", ids.len()))
@@ -148,6 +152,8 @@ impl<'a> Resolver<'a> {
             Wish::Remediate { kind: EntityKind::Startup, ids } => self.remove_startup_items(ids),
             Wish::Remediate { kind: EntityKind::Service, ids } => self.stop_services(ids),
             Wish::Undo { kind, ids } => self.undo(*kind, ids),
+            Wish::RemediateValues { hive, ids } => self.cut_values(hive, ids),
+            Wish::UndoValues { hive, ids } => self.put_values(hive.as_ref(), ids),
             Wish::Isolate { selective, rules } => {
                 let watch = Watch::new(self.quarantine.home());
                 preflight::isolate(*selective, rules, &watch, self.accounts, self.job).map(|step| vec![step])

@@ -86,7 +86,7 @@ impl Base {
     }
 }
 
-fn checksum(head: &[u8; HEAD]) -> u32 {
+pub fn checksum(head: &[u8; HEAD]) -> u32 {
     let words = head.as_chunks::<4>().0.iter().take(127);
     match words.fold(0, |sum, word| sum ^ u32::from_le_bytes(*word)) {
         0 => 1,

@@ -213,6 +213,8 @@ impl Bins {
         put(32, &u32::MAX.to_le_bytes());
         put(36, &u32::try_from(values.len()).unwrap().to_le_bytes());
         put(40, &value_list.to_le_bytes());
+        put(44, &u32::MAX.to_le_bytes());
+        put(48, &u32::MAX.to_le_bytes());
         put(72, &u16::try_from(name.len()).unwrap().to_le_bytes());
         put(76, &name);
         at

@@ -2,11 +2,23 @@
 
 use super::hive::{Hive, LogFile};
 use super::key::Key;
-use crate::model::Job;
+use crate::model::{Job, Timestamp};
 use std::sync::Arc;
 
 /// Bytes of data that are read in all.
 const DATA: usize = 16 << 20;
+
+/// Takes the first value of the root out, and puts it back, where the hive is sound.
+fn change(hive: &Hive, job: &Job) {
+    if hive.check_sound(job).is_err() {
+        return;
+    }
+    let (root, now) = (hive.root(), Timestamp::from_unix(0, 0));
+    let Some(value) = hive.values(root).next() else { return };
+    // Whether it can be done is another question.
+    let _ = hive.without(root, &value, now);
+    let _ = hive.with(root, hive, &value, now);
+}
 
 /// A hive and the log after it: the first two bytes say where the log begins, in sectors of 512 bytes.
 pub fn exhaust(bytes: &[u8], job: &Job) {
@@ -27,6 +39,7 @@ pub fn exhaust(bytes: &[u8], job: &Job) {
             Ok(())
         });
         let _ = hive.near(hive.root(), "name", job);
+        change(&hive, job);
         hive.damage().words();
     }
 }

@@ -19,15 +19,17 @@ const LIMIT: u64 = 2 << 30;
 pub type LogFile = (String, Arc<dyn Source>);
 
 pub struct Hive {
-    cells: Cells,
+    pub(super) cells: Cells,
     root: Key,
-    base: Base,
+    pub(super) base: Base,
 }
 
 /// A hive as it is after its logs, and beside it, where a log changed something, as the file alone has it.
 pub struct Opened {
     pub hive: Hive,
     pub as_is: Option<Hive>,
+    /// A log with entries that are not older than the hive: of a later state, or one that would be applied next.
+    pub ahead: Option<String>,
     /// What a reader must know of logs and base block: one sentence each.
     pub notes: Vec<String>,
 }
@@ -44,17 +46,22 @@ impl Hive {
             ));
         }
         let base = Base::read(&*source).map_err(|no| refusal(name, no))?;
-        let Recovered { base: recovered, overlay, mut notes } = recover(&base, &logs, job)?;
+        let Recovered { base: recovered, overlay, ahead, mut notes } = recover(&base, &logs, job)?;
         let logs: Vec<_> = logs.into_iter().map(|(_, source)| source).collect();
         if overlay.is_empty() {
             state(&base, &mut notes);
-            return Ok(Opened { hive: Hive::of(name, base, Pages::new(source, logs, overlay))?, as_is: None, notes });
+            return Ok(Opened {
+                hive: Hive::of(name, base, Pages::new(source, logs, overlay))?,
+                as_is: None,
+                ahead,
+                notes,
+            });
         }
         let as_is = Hive::of(name, base, Pages::new(Arc::clone(&source), Vec::new(), Overlay::default())).ok();
-        Ok(Opened { hive: Hive::of(name, recovered, Pages::new(source, logs, overlay))?, as_is, notes })
+        Ok(Opened { hive: Hive::of(name, recovered, Pages::new(source, logs, overlay))?, as_is, ahead, notes })
     }
 
-    fn of(name: &str, base: Base, pages: Pages) -> Result<Hive> {
+    pub(super) fn of(name: &str, base: Base, pages: Pages) -> Result<Hive> {
         let cells = Cells { pages, damage: Damage::default() };
         // The first cell of the first bin, where Windows puts it.
         const USUAL: u32 = 32;
@@ -103,7 +110,11 @@ impl Hive {
 
     /// A value's data, at most `limit` bytes of it.
     pub fn data(&self, value: &Value, limit: usize) -> Data {
-        value.data(&self.cells, self.base.minor > 3, limit)
+        value.data(&self.cells, self.has_segments(), limit)
+    }
+
+    pub(super) fn has_segments(&self) -> bool {
+        self.base.minor > 3
     }
 
     /// The sub-key of that name.

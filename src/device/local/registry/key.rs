@@ -23,8 +23,8 @@ pub struct Key {
     pub subkeys: u32,
     /// How many values it says it has.
     pub values: u32,
-    subkey_list: u32,
-    value_list: u32,
+    pub(super) subkey_list: u32,
+    pub(super) value_list: u32,
 }
 
 impl Key {

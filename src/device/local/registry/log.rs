@@ -20,6 +20,8 @@ const ENTRIES: usize = 100_000;
 pub struct Recovered {
     pub base: Base,
     pub overlay: Overlay,
+    /// A log with entries that are not older than the hive.
+    pub ahead: Option<String>,
     /// What was applied, and what was not and why: one sentence a log.
     pub notes: Vec<String>,
 }
@@ -34,7 +36,7 @@ struct Candidate<'a> {
 
 /// Applies what fits. `base` is the hive's own; where it is not valid, a log's copy of it takes its place.
 pub fn recover(base: &Base, logs: &[(String, Arc<dyn Source>)], job: &Job) -> Result<Recovered> {
-    let mut recovered = Recovered { base: base.clone(), overlay: Overlay::default(), notes: Vec::new() };
+    let mut recovered = Recovered { base: base.clone(), overlay: Overlay::default(), ahead: None, notes: Vec::new() };
     let mut candidates = Vec::new();
     for (index, (name, source)) in logs.iter().enumerate() {
         match Base::read(&**source) {
@@ -58,6 +60,8 @@ impl Recovered {
             logs.push((log, entries(log.source, job)?));
         }
         logs.sort_by_key(|(_, entries)| entries.first().map(|e| e.sequence));
+        let is_ahead = |entries: &[Entry]| entries.last().is_some_and(|e| e.sequence >= self.base.sequence.0);
+        self.ahead = logs.iter().find(|(_, entries)| is_ahead(entries)).map(|(log, _)| log.name.to_owned());
         if !self.base.valid
             && let Some((log, _)) = logs.iter().find(|(_, entries)| !entries.is_empty())
         {

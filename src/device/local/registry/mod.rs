@@ -1,5 +1,5 @@
-//! Offline registry hives (`regf`): read, never written, as msuhanov's "Windows registry file format specification"
-//! describes them.
+//! Offline registry hives (`regf`), as msuhanov's "Windows registry file format specification" describes them. Nothing
+//! here writes a file: an edit is the pieces of one that would be other.
 //!
 //! Invariant: a hive is hostile. Every offset and count in it is checked, nothing recurses, memory is bounded whatever
 //! the file says, and what cannot be read is counted as damage while the rest is read.
@@ -7,6 +7,7 @@
 mod base;
 mod cell;
 mod damage;
+mod edit;
 mod exhaust;
 mod hive;
 mod key;
@@ -14,6 +15,7 @@ mod log;
 mod marvin;
 mod name;
 mod pages;
+mod sound;
 mod value;
 mod walk;
 
@@ -23,6 +25,7 @@ pub mod build;
 mod tests;
 
 pub use damage::Damage;
+pub use edit::{DATA_LIMIT, Edit};
 pub use exhaust::exhaust;
 pub use hive::{Hive, LogFile, Opened};
 pub use key::Key;

@@ -9,6 +9,8 @@ use proptest::prelude::*;
 use std::path::Path;
 use std::sync::Arc;
 
+mod edit;
+
 fn open(bytes: Vec<u8>, logs: Vec<(&str, Vec<u8>)>) -> Result<Opened> {
     let logs = logs.into_iter().map(|(name, log)| (name.to_owned(), Arc::new(log) as Arc<dyn Source>)).collect();
     Hive::open("the hive", Arc::new(bytes), logs, &Job::default())

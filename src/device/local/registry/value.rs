@@ -6,10 +6,12 @@ use super::name::{Name, utf16};
 use std::borrow::Cow;
 
 /// Data above this is in segments of this size, in hives from version 1.4 on.
-const SEGMENT: usize = 16_344;
+pub(super) const SEGMENT: usize = 16_344;
 
 #[derive(Clone, Debug)]
 pub struct Value {
+    /// Of its cell.
+    pub offset: u32,
     /// Empty for the default value.
     pub name: Name,
     pub kind: u32,
@@ -53,7 +55,26 @@ impl Value {
             cells.damage.note("values with more data than has room in them", Cells::place(offset));
             size = 4;
         }
-        Some(Value { name, kind: u32_at(&cell, 12)?, size, place })
+        Some(Value { offset, name, kind: u32_at(&cell, 12)?, size, place })
+    }
+
+    /// The cells that its data lies in; `None` where they are not all there.
+    pub(super) fn data_cells(&self, cells: &Cells, in_segments: bool) -> Option<Vec<u32>> {
+        let size = usize::try_from(self.size).ok()?;
+        let at = match self.place {
+            Place::Cell(at) if size > 0 => at,
+            _ => return Some(Vec::new()),
+        };
+        let head = cells.read(at, 8)?;
+        if size <= SEGMENT || !in_segments || !head.starts_with(b"db") {
+            return (cells.size(at)? >= size).then(|| vec![at]);
+        }
+        let count = usize::from(u16_at(&head, 2)?);
+        let list = u32_at(&head, 4)?;
+        let parts = cells.read(list, count * 4)?;
+        let segments = parts.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b));
+        let all: Vec<u32> = [at, list].into_iter().chain(segments).collect();
+        (all.len() == count + 2 && count == size.div_ceil(SEGMENT)).then_some(all)
     }
 
     pub(super) fn data(&self, cells: &Cells, in_segments: bool, limit: usize) -> Data {

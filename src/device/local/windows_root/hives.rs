@@ -5,12 +5,13 @@ use crate::device::local::linux::secret;
 use crate::device::local::linux::view::{How, View};
 use crate::device::local::registry::{Hive, LogFile, Opened};
 use crate::error::Result;
-use crate::model::{DevicePath, Job};
+use crate::model::{DevicePath, FileIdentity, Job};
 use std::sync::Arc;
 
 /// A hive that is open.
 pub struct HiveFile {
     pub path: DevicePath,
+    pub identity: FileIdentity,
     pub opened: Opened,
     /// Why its values' data are shown to nobody unasked.
     pub secret: Option<&'static str>,
@@ -21,10 +22,11 @@ impl HiveFile {
     /// [`View::open`] have them.
     pub fn open(view: &View, path: &DevicePath, job: &Job) -> Result<HiveFile> {
         let file = view.open(path, How::File)?;
+        let identity = file.facts.identity;
         let place = secret::reason(view, path, &file);
         let opened = Hive::open(&path.to_text(), Arc::new(file.file), logs(view, path, job), job)?;
         let secret = secret_of(path, place, &opened.hive, job)?;
-        Ok(HiveFile { path: path.clone(), opened, secret })
+        Ok(HiveFile { path: path.clone(), identity, opened, secret })
     }
 
     pub fn hive(&self) -> &Hive {

@@ -42,6 +42,18 @@ pub fn parse(key: &str) -> (Option<Top>, Vec<String>) {
     }
 }
 
+/// The parts of `key\value` below a hive's root, whichever of them are the value's, and whether a backslash ends it:
+/// then it is the default value of a key. Spaces stay, inside quotes also at the end.
+pub fn value_path(id: &str) -> (Vec<String>, bool) {
+    let bare = ['"', '\''].iter().find_map(|q| id.trim().strip_prefix(*q)?.strip_suffix(*q)).unwrap_or(id);
+    let (top, first) = parse(bare);
+    let led_there = usize::from(matches!(top, Some(Top::LocalMachine | Top::Users)));
+    let count = first.len().saturating_sub(led_there);
+    let all: Vec<String> = bare.split('\\').filter(|part| !part.is_empty()).map(str::to_owned).collect();
+    let parts = all.into_iter().rev().take(count).collect::<Vec<_>>().into_iter().rev().collect();
+    (parts, bare.ends_with('\\'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,5 +75,21 @@ mod tests {
         }
         assert_eq!(parse("Software/x"), (None, vec!["Software/x".to_owned()]));
         assert_eq!(parse(""), (None, Vec::new()));
+    }
+
+    #[test]
+    fn a_value_is_named_below_its_hive() {
+        let parts = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        for (id, names, is_default) in [
+            (r"HKLM\SOFTWARE\a\evil", &["a", "evil"][..], false),
+            (r"HKLM\\SOFTWARE\\a\\evil", &["a", "evil"], false),
+            (r"a\evil ", &["a", "evil "], false),
+            (r#""HKCU\a\evil ""#, &["a", "evil "], false),
+            (r"HKU\S-1-5-18\a\", &["a"], true),
+            (r"\", &[], true),
+            ("", &[], false),
+        ] {
+            assert_eq!(value_path(id), (parts(names), is_default), "{id}");
+        }
     }
 }

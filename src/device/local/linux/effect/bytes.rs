@@ -127,6 +127,11 @@ impl Metadata {
         Ok(missed)
     }
 
+    /// Of a file that has become what it was; where they cannot be set, they are new.
+    pub fn put_times_on(&self, file: &File) {
+        let _ = rustix::fs::futimens(file, &self.times());
+    }
+
     fn times(&self) -> Timestamps {
         let spec = |t: Time| Timespec { tv_sec: t.seconds, tv_nsec: t.nanos.into() };
         Timestamps { last_access: spec(self.accessed), last_modification: spec(self.modified) }

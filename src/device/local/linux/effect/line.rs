@@ -1,21 +1,19 @@
 //! Takes a line out of a file, and puts it back.
 //!
-//! Invariant: the file as it was is kept and durable first; the new file is complete and durable before the two change
-//! places in one step; the old one goes only when it is the approved one. The time of its last change is new, so that
-//! cron sees it.
+//! Invariant: the file as it was is kept and durable before the new one takes its place. The time of its last change is
+//! new, so that cron sees it.
 
-use super::bytes::{self, Metadata};
-use super::place::{Draft, Held, Place, identity, links};
-use super::quarantine::{drift, find, immovable};
-use super::record::{Folder, Kept, KeptFile, KeptLine, Phase, Quarantine, Standing, Swap, What, swap};
+use super::bytes::Metadata;
+use super::exchange::{self, Old};
+use super::place::{Held, Place, links};
+use super::quarantine::{drift, find};
+use super::record::{Folder, Kept, KeptFile, KeptLine, Phase, Quarantine, Swap, What};
 use super::restore::take;
 use super::{Did, fault};
 use crate::device::local::linux::lines::{self, FILE_LIMIT};
 use crate::error::{Error, ErrorCode, Result};
 use crate::guard::Order;
-use crate::model::{FileIdentity, FileTarget, Job, LineTarget, PartOf, Sha256, Step, Verified};
-use crate::shape::Untrusted;
-use rustix::io::Errno;
+use crate::model::{FileIdentity, FileTarget, LineTarget, PartOf, Sha256, Step};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -55,7 +53,7 @@ pub fn cut(order: Order, replaced: &mut Replaced, store: &Quarantine) -> Did {
         }
     };
     replaced.insert(target.identity, swapped.new);
-    finish(target, &found.place, &cut.rest, &swapped, folder, kept, Phase::Removed)
+    finish(target, &found, &cut.rest, &swapped, &folder, &mut kept, Phase::Removed)
 }
 
 pub fn put(order: Order, replaced: &mut Replaced, store: &Quarantine) -> Did {
@@ -77,7 +75,7 @@ pub fn put(order: Order, replaced: &mut Replaced, store: &Quarantine) -> Did {
     match swap_in(target, &found, &whole, &folder, &mut kept, Phase::Restoring) {
         Ok(swapped) => {
             replaced.insert(target.identity, swapped.new);
-            finish(target, &found.place, &whole, &swapped, folder, kept, Phase::Restored)
+            finish(target, &found, &whole, &swapped, &folder, &mut kept, Phase::Restored)
         }
         Err(did) => {
             // Nothing was put back: the line is still cut.
@@ -118,6 +116,38 @@ fn read(target: &FileTarget, replaced: &Replaced) -> Result<Found, Did> {
     }
 }
 
+impl Found {
+    fn old<'a>(&'a self, target: &'a FileTarget) -> Old<'a> {
+        Old { target, place: &self.place, held: &self.held, source: &self.source }
+    }
+}
+
+fn swap_in(
+    target: &FileTarget,
+    found: &Found,
+    bytes: &[u8],
+    folder: &Folder,
+    kept: &mut Kept,
+    phase: Phase,
+) -> Result<Swap, Did> {
+    let fill = &mut |mut draft: &File, _: &mut Kept| {
+        draft.write_all(bytes).map_err(|e| Error::io(format!("the new {} cannot be written", target.path), e))
+    };
+    exchange::swap_in(&found.old(target), fill, folder, kept, phase)
+}
+
+fn finish(
+    target: &FileTarget,
+    found: &Found,
+    bytes: &[u8],
+    swap: &Swap,
+    folder: &Folder,
+    kept: &mut Kept,
+    phase: Phase,
+) -> Did {
+    exchange::finish(&found.old(target), (swap, &Sha256::of(bytes)), folder, kept, phase, &|_| true)
+}
+
 fn announced(order: &Order, target: &FileTarget, found: &Found, part_of: &PartOf, line: KeptLine) -> Kept {
     let file = KeptFile {
         path: Some(target.path.clone()),
@@ -151,148 +181,5 @@ fn keep(mut kept: Kept, found: &Found, store: &Quarantine) -> Result<(Folder, Ke
             folder.discard();
             Err(e)
         }
-    }
-}
-
-/// Writes the new file, announces the swap and does it. What it gives was swapped; an error left the place as it was.
-fn swap_in(
-    target: &FileTarget,
-    found: &Found,
-    bytes: &[u8],
-    folder: &Folder,
-    kept: &mut Kept,
-    phase: Phase,
-) -> Result<Swap, Did> {
-    let aside = kept.file.as_ref().map(|f| found.place.beside(&f.aside));
-    let Some(Ok(aside)) = aside else {
-        return Err(Did::Failed(Error::new(ErrorCode::Internal, "there is no name for the new file")));
-    };
-    let draft = found.place.draft(&kept.file.as_ref().map(|f| f.aside.clone()).unwrap_or_default());
-    let draft = draft.map_err(|e| Did::Failed(immovable(target, e)))?;
-    let ready = fill(&draft, bytes, found, target).and_then(|new| {
-        let swap = Swap { old: found.held.identity(), old_sha256: target.sha256.clone(), new };
-        kept.swap = Some(swap.clone());
-        folder.write(kept, phase)?;
-        fault("swap_announced");
-        draft.name(&aside).map_err(|e| immovable(target, e))?;
-        Ok(swap)
-    });
-    let swap = match ready {
-        Ok(swap) => swap,
-        Err(e) => {
-            draft.discard();
-            return Err(Did::Failed(e));
-        }
-    };
-    fault("beside");
-    if let Err(e) = aside.exchange(&found.place) {
-        let _ = aside.unlink();
-        return Err(match e {
-            Errno::NOENT => drift(target, "is not there any more"),
-            e => Did::Failed(immovable(target, e)),
-        });
-    }
-    fault("exchanged");
-    match check_aside(&swap, &aside) {
-        Ok(()) => Ok(swap),
-        Err(why) => Err(swap_back(target, &found.place, &aside, &swap, &why)),
-    }
-}
-
-fn fill(draft: &Draft, bytes: &[u8], found: &Found, target: &FileTarget) -> Result<FileIdentity> {
-    let unwritten = |e| Error::io(format!("the new {} cannot be written", target.path), e);
-    (&draft.file).write_all(bytes).map_err(unwritten)?;
-    Metadata::of(&found.source, &found.held.stat).put_on_changed(&draft.file)?;
-    draft.file.sync_all().map_err(unwritten)?;
-    rustix::fs::fstat(&draft.file).map(|s| identity(&s)).map_err(|e| unwritten(e.into()))
-}
-
-/// What was swapped out must be what was approved and what is kept.
-fn check_aside(swap: &Swap, aside: &Place) -> Result<(), String> {
-    let held = aside.hold().map_err(|e| e.to_string())?;
-    if held.identity() != swap.old || !held.is_regular() {
-        return Err("is another file now".into());
-    }
-    // From here on a cancel would leave it half done.
-    let read = held.open().and_then(|mut file| bytes::hash(&mut file, &Job::default()));
-    match read.map_err(|e| format!("cannot be read again: {}", e.message))?.1 == swap.old_sha256 {
-        true => Ok(()),
-        false => Err("was written to in between".into()),
-    }
-}
-
-/// Brings back what was swapped out and was not the approved file.
-fn swap_back(target: &FileTarget, place: &Place, aside: &Place, swap: &Swap, why: &str) -> Did {
-    let is_ours = |at: &Place| at.look().is_ok_and(|s| identity(&s) == swap.new);
-    if aside.exchange(place).is_ok() && is_ours(aside) {
-        let _ = aside.unlink();
-        let _ = place.sync();
-        return drift(target, why);
-    }
-    if place.look().is_err() && aside.move_to(place).is_ok() {
-        let _ = place.sync();
-        return drift(target, why);
-    }
-    // A third file took the name in the meantime and keeps it.
-    if !is_ours(aside) {
-        let _ = aside.exchange(place);
-    }
-    if is_ours(aside) {
-        let _ = aside.unlink();
-        return drift(target, why);
-    }
-    drift(target, &format!("{why}; it was replaced once more, so a file of that name lies as {}", aside.path))
-}
-
-fn finish(
-    target: &FileTarget,
-    place: &Place,
-    bytes: &[u8],
-    swap: &Swap,
-    folder: Folder,
-    mut kept: Kept,
-    phase: Phase,
-) -> Did {
-    let left = kept.file.as_ref().and_then(|f| place.beside(&f.aside).ok()).map(|aside| aside.unlink());
-    fault("old_unlinked");
-    let synced = place.sync().map_err(|e| Error::io(&target.path, e.into()));
-    let written = folder.write(&mut kept, phase).and(synced);
-    let standing = if phase == Phase::Restored { Standing::Restored } else { Standing::Cut };
-    let mut row = kept.row(standing);
-    if !matches!(left, Some(Ok(()))) {
-        row.note = Some(Untrusted::new("the file as it was lies beside it and could not be removed"));
-    }
-    match written {
-        Ok(()) => Did::done(row, verify(target, bytes, swap)),
-        Err(e) => Did::unknown(row, e.message),
-    }
-}
-
-/// Looks again, from the root.
-fn verify(target: &FileTarget, bytes: &[u8], swap: &Swap) -> Verified {
-    let Ok(held) = Place::reach(&target.path).and_then(|p| p.hold()) else { return Verified::No };
-    let s = &held.stat;
-    let same = held.identity() == swap.new
-        && (s.st_mode & 0o7777, s.st_uid, s.st_gid) == (target.mode, target.uid, target.gid);
-    match held.open().and_then(|mut f| bytes::hash(&mut f, &Job::default())) {
-        Ok((_, sha256)) if same && sha256 == Sha256::of(bytes) => Verified::Yes,
-        Ok(_) => Verified::No,
-        Err(_) if same => Verified::Unknown,
-        Err(_) => Verified::No,
-    }
-}
-
-/// Takes away what a swap that died left beside its place: the file that never took it, or the approved one that did
-/// give way. Any other file stays.
-pub fn tidy(kept: &Kept) {
-    let Some((swap, _, aside)) = swap::places(kept) else { return };
-    let Ok(found) = aside.look().map(|s| identity(&s)) else { return };
-    let is_old = || check_aside(swap, &aside).is_ok();
-    let is_ours = match swap::lies(kept) {
-        swap::Lies::New => found == swap.old && is_old(),
-        _ => found == swap.new,
-    };
-    if is_ours {
-        let _ = aside.unlink();
     }
 }

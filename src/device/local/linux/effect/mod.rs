@@ -8,6 +8,7 @@
 mod bytes;
 mod collect;
 mod dead_man;
+mod exchange;
 mod isolate;
 mod line;
 mod link;
@@ -21,11 +22,12 @@ mod restore;
 mod run;
 mod service;
 mod stop;
+mod value;
 
 pub use dead_man::{hold, revive};
 pub use nft::program as nft_program;
 pub use place::Place;
-pub use record::{Kept, KeptFile, KeptLine, KeptProcess, Quarantine, Standing, What, undo_id};
+pub use record::{Kept, KeptFile, KeptLine, KeptProcess, KeptValue, Quarantine, Standing, What, undo_id};
 
 use super::systemd_bus::SystemdBus;
 use super::watch::Watch;
@@ -130,6 +132,7 @@ struct Before {
     /// The process that the step before has stopped.
     stopped: Option<ProcessTarget>,
     replaced: line::Replaced,
+    hives: value::Hives,
 }
 
 fn carry_out_one(order: Order, before: &mut Before, ground: &Ground<'_>, job: &Job) -> Did {
@@ -143,6 +146,8 @@ fn carry_out_one(order: Order, before: &mut Before, ground: &Ground<'_>, job: &J
         Step::Collect { .. } => collect::collect(order, ground.pack, job),
         Step::CutLine { .. } => line::cut(order, &mut before.replaced, store),
         Step::PutLine { .. } => line::put(order, &mut before.replaced, store),
+        Step::CutValue { .. } => value::cut(order, &mut before.hives, store, job),
+        Step::PutValue { .. } => value::put(order, &mut before.hives, store, job),
         Step::StopService { .. } => service::stop(order, bus, store, job),
         Step::StartService { .. } => service::start(order, bus, store, job),
         Step::RemoveLink { .. } => link::remove(order, store),

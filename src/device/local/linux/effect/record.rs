@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::guard::Order;
 use crate::model::{
     DevicePath, EntityKind, FileIdentity, Job, PartOf, ProcessTarget, Remediated, RemediatedQuery, RequestId, Sha256,
-    Timestamp, UndoId, hex,
+    Timestamp, UndoId, ValueTarget, hex,
 };
 use crate::private::{self, Locked};
 use rustix::fs::{Mode, OFlags};
@@ -77,6 +77,8 @@ pub struct Kept {
 pub enum What {
     /// A line was taken out of the file; the file as it was is the content.
     Line(KeptLine),
+    /// A value was taken out of the hive; the hive as it was is the content.
+    Value(KeptValue),
     /// A symlink was taken away.
     Link { target: DevicePath },
     /// A symlink to `/dev/null` was made.
@@ -95,6 +97,14 @@ pub struct KeptLine {
     pub is_ended: bool,
     /// Of the file without it.
     pub after: Sha256,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeptValue {
+    pub value: ValueTarget,
+    /// Of the hive without it; not known before that is written.
+    pub after: Option<Sha256>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -235,7 +245,7 @@ impl Quarantine {
             }
             let Ok((folder, mut kept)) = self.take(&id) else { continue };
             if is_unsettled {
-                super::line::tidy(&kept);
+                super::exchange::tidy(&kept);
             } else if kept.what == Some(What::Mask) {
                 super::link::tidy(&kept);
             }

@@ -2,6 +2,7 @@
 
 mod line;
 mod services;
+mod value;
 
 use super::place::{Place, identity, links, size};
 use super::*;

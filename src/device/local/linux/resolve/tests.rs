@@ -1,5 +1,6 @@
 //! What may not be put into a plan is refused, and what is put there is exact.
 
+mod hive;
 mod lines;
 mod services;
 

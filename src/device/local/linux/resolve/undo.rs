@@ -250,7 +250,7 @@ impl Resolver<'_> {
 }
 
 /// The deed, if it can be undone now; otherwise why not.
-fn undoable((kept, standing): (Kept, Standing), id: &str) -> Result<Kept> {
+pub(super) fn undoable((kept, standing): (Kept, Standing), id: &str) -> Result<Kept> {
     match standing {
         s if s.is_undoable() => Ok(kept),
         Standing::NotDone => Err(kept.path().map_or_else(|| unknown(id), exists)),
@@ -262,7 +262,7 @@ fn undoable((kept, standing): (Kept, Standing), id: &str) -> Result<Kept> {
     }
 }
 
-fn unknown(id: &str) -> Error {
+pub(super) fn unknown(id: &str) -> Error {
     Error::new(ErrorCode::NotFound, format!("nothing was remediated as {id:?}"))
         .hint("`remediate list` shows what can be undone")
 }

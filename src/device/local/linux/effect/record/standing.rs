@@ -26,7 +26,7 @@ pub enum Standing {
     Stopped,
     /// Stopped, and its image is kept.
     ImageKept,
-    /// A line was taken out of a file.
+    /// A line or a value was taken out of a file.
     Cut,
     /// A link was taken away.
     Unlinked,
@@ -79,7 +79,7 @@ impl Standing {
     /// How a deed that was done stands.
     fn done(kept: &Kept) -> Standing {
         match (&kept.what, &kept.file) {
-            (Some(What::Line(_)), _) => Standing::Cut,
+            (Some(What::Line(_) | What::Value(_)), _) => Standing::Cut,
             (Some(What::Link { .. }), _) => Standing::Unlinked,
             (Some(What::Mask), _) => Standing::Masked,
             (Some(What::Service { .. }), _) => Standing::ServiceStopped,
@@ -124,16 +124,24 @@ impl Kept {
 
     /// The file whose bytes are kept.
     fn content(&self) -> Option<&KeptFile> {
-        self.file.as_ref().filter(|_| matches!(self.what, None | Some(What::Line(_))))
+        self.file.as_ref().filter(|_| matches!(self.what, None | Some(What::Line(_) | What::Value(_))))
+    }
+
+    /// Says where the file before still lies, after a swap that was interrupted.
+    fn left_beside(&self) -> String {
+        let at = self.swap.as_ref().and_then(|_| swap::leftover(self, self.path()?));
+        at.map(|name| format!("; the file before lies beside it as {name}")).unwrap_or_default()
     }
 
     fn note(&self, standing: Standing) -> Option<String> {
         match (&self.what, standing) {
             (Some(_), Standing::NotDone) => return Some("interrupted before anything was changed".into()),
             (Some(What::Line(line)), _) => {
-                let at = self.swap.as_ref().map(|_| self.path()).and_then(|path| swap::leftover(self, path?));
-                let left = at.map(|name| format!("; the file before lies beside it as {name}")).unwrap_or_default();
-                return Some(format!("line {}: {}{left}", line.number, lines::shown(&line.text())));
+                return Some(format!("line {}: {}{}", line.number, lines::shown(&line.text()), self.left_beside()));
+            }
+            (Some(What::Value(kept)), _) => {
+                let data = kept.value.data.as_ref().map(|data| format!(": {data}")).unwrap_or_default();
+                return Some(format!("{}{data}{}", kept.value.kind, self.left_beside()));
             }
             (Some(What::Link { target }), _) => return Some(format!("led to {target}")),
             (Some(What::Service { unit, was }), _) => return Some(format!("{unit} was {was}")),
@@ -167,7 +175,7 @@ pub(super) fn standing(kept: &Kept, folder: &Path) -> Standing {
         (Phase::Begun, Some(_)) => Standing::NotDone,
         // Nobody knows whether the manager heard it: to start what runs does nothing.
         (Phase::Kept, Some(What::Service { .. })) => Standing::ServiceStopped,
-        (Phase::Kept, Some(What::Line(_))) => match swap::lies(kept) {
+        (Phase::Kept, Some(What::Line(_) | What::Value(_))) => match swap::lies(kept) {
             Lies::Old | Lies::Beside => Standing::NotDone,
             Lies::New | Lies::Neither => Standing::Cut,
         },

@@ -44,7 +44,7 @@ pub fn leftover(kept: &Kept, path: &DevicePath) -> Option<String> {
 }
 
 pub(in crate::device::local::linux::effect) fn places(kept: &Kept) -> Option<(&Swap, Place, Place)> {
-    let Some(What::Line(_)) = kept.what else { return None };
+    let Some(What::Line(_) | What::Value(_)) = kept.what else { return None };
     let file = kept.file.as_ref()?;
     let place = Place::reach(file.path.as_ref()?).ok()?;
     let aside = place.beside(&file.aside).ok()?;
