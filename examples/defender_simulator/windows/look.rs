@@ -244,7 +244,7 @@ pub fn row(state: &State, kind: &str, id: &str) -> Option<&'static Value> {
     };
     let named = |row: &&Value| match &row[field] {
         Value::String(name) => name.eq_ignore_ascii_case(id),
-        number => number.to_string() == id,
+        number => number.as_u64().is_some_and(|n| id.parse() == Ok(n)),
     };
     recorded(recording).iter().find(named).filter(|_| !state.is_gone(kind, id))
 }
