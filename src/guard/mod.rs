@@ -25,7 +25,7 @@ mod votes;
 pub(crate) use approved::approved_for_test;
 pub use approved::{Approved, Order};
 pub use execute::Execution;
-pub use library::{ScriptBallot, ScriptPrompt, Shelved, Upload};
+pub use library::{ScriptBallot, ScriptPrompt, Shelved, TenantSync, Upload};
 pub use people::{Enrolled, Enrolment};
 pub use policy::{DISCLOSURE, Level, Tier};
 pub use prompt::Prompt;
@@ -159,10 +159,17 @@ impl Guard {
 
     /// A device's group and tier, where the policy knows it.
     pub fn place(&self, device: &DeviceId) -> (Option<String>, Option<String>) {
-        match self.policy_now().ok().as_ref().and_then(|p| p.place(device)) {
+        self.places(&[device]).pop().unwrap_or_default()
+    }
+
+    /// The devices' groups and tiers, where the policy knows them: one look for all.
+    pub fn places(&self, devices: &[&DeviceId]) -> Vec<(Option<String>, Option<String>)> {
+        let policy = self.policy_now().ok();
+        let place = |device: &&DeviceId| match policy.as_ref().and_then(|p| p.place(device)) {
             Some((group, tier)) => (Some(group.to_owned()), Some(tier.as_str().to_owned())),
             None => (None, None),
-        }
+        };
+        devices.iter().map(place).collect()
     }
 
     /// Whether showing content of a device's files to the model asks a person first: the secret list everywhere, and

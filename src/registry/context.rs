@@ -270,14 +270,21 @@ impl<'a> Context<'a> {
         Ok(entered)
     }
 
-    /// What can be connected to, with group and tier.
-    pub async fn devices(&self) -> Result<Vec<DeviceRow>> {
-        let mut rows = self.core.sessions.device_rows().await?;
-        for row in &mut rows {
-            let id = row.id.clone();
-            (row.group, row.tier) = self.core.guard(move |g| g.place(&id)).await?;
-        }
-        Ok(rows)
+    /// What can be connected to, with group and tier; of a backend, those with this part of an id or name, where it is
+    /// narrowed so far.
+    pub async fn devices(&self, part: Option<&str>, backend: Option<&str>) -> Result<Vec<DeviceRow>> {
+        let mut rows = self.core.sessions.device_rows(part, backend, self.job).await?;
+        // One look at the policy for all: a tenant has thousands of devices.
+        self.core
+            .guard(move |g| {
+                let ids: Vec<&DeviceId> = rows.iter().map(|row| &row.id).collect();
+                let places = g.places(&ids);
+                for (row, place) in rows.iter_mut().zip(places) {
+                    (row.group, row.tier) = place;
+                }
+                rows
+            })
+            .await
     }
 
     /// Seals a file of the device into the evidence store.

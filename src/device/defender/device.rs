@@ -1,0 +1,113 @@
+//! A device of the tenant as a [`Device`].
+//!
+//! Invariant: what it is called and which system it runs stays as it was when the session opened.
+
+use super::api::{Machine, MachineId};
+use super::pack::Shell;
+use super::paths::Syntax;
+use super::{BACKEND, Tenant, machines};
+use crate::device::{Device, Fetched, Fut, Package};
+use crate::error::{Error, ErrorCode, Result};
+use crate::guard::Approved;
+use crate::model::{
+    Answer, CollectQuery, DeviceId, DevicePath, DeviceRef, DeviceRow, End, FileQuery, Job, Outcome, Query, Step,
+    Supply, Verified, Wish,
+};
+use std::sync::Arc;
+
+pub struct DefenderDevice {
+    pub(super) tenant: Arc<Tenant>,
+    pub(super) machine: Machine,
+    id: DeviceId,
+}
+
+impl DefenderDevice {
+    pub(super) fn new(tenant: Arc<Tenant>, machine: Machine) -> DefenderDevice {
+        DefenderDevice { id: DeviceId::new(machine.id.as_str()), tenant, machine }
+    }
+
+    pub(super) fn machine_id(&self) -> &MachineId {
+        &self.machine.id
+    }
+
+    pub(super) fn platform(&self) -> &'static str {
+        machines::platform(&self.machine)
+    }
+
+    pub(super) fn syntax(&self) -> Syntax {
+        if self.platform() == "windows" { Syntax::Windows } else { Syntax::Unix }
+    }
+
+    /// What its scripts are written in; `E_UNSUPPORTED` where it runs none.
+    pub(super) fn shell(&self) -> Result<Shell> {
+        match self.platform() {
+            "windows" => Ok(Shell::PowerShell),
+            "linux" | "macos" => Ok(Shell::Bash),
+            _ => Err(Error::new(ErrorCode::Unsupported, "live response reaches Windows, Linux and macOS only")
+                .hint("`devices` says which system a device runs")),
+        }
+    }
+}
+
+/// What changes a device goes another way; until a device of the tenant has it, it says so.
+fn no_changes(wish: &Wish) -> Error {
+    Error::new(ErrorCode::Unsupported, format!("a Defender device has no `{}` here yet", wish.kind()))
+        .hint("do it in the portal, or look on: every reading command works")
+}
+
+impl Device for DefenderDevice {
+    fn id(&self) -> &DeviceId {
+        &self.id
+    }
+
+    fn describe(&self) -> DeviceRef {
+        DeviceRef {
+            id: self.id.clone(),
+            name: machines::name(&self.machine),
+            platform: self.platform(),
+            backend: BACKEND,
+        }
+    }
+
+    fn row(&self) -> DeviceRow {
+        machines::row(self.machine.clone())
+    }
+
+    fn place(&self, directory: &DevicePath, path: &DevicePath) -> Result<DevicePath> {
+        Ok(self.syntax().join(directory, path))
+    }
+
+    fn supports(&self, wish: &Wish) -> Result<()> {
+        Err(no_changes(wish))
+    }
+
+    fn read<'a>(&'a self, query: Query, job: &'a Arc<Job>) -> Fut<'a, Result<Answer>> {
+        Box::pin(self.ask(query, job))
+    }
+
+    fn fetch<'a>(&'a self, file: FileQuery, job: &'a Arc<Job>) -> Fut<'a, Result<Fetched>> {
+        Box::pin(self.get(file, job))
+    }
+
+    fn collect<'a>(&'a self, query: CollectQuery, job: &'a Arc<Job>) -> Fut<'a, Result<Package>> {
+        Box::pin(self.gather(query, job))
+    }
+
+    fn resolve<'a>(&'a self, wish: &'a Wish, _: &'a Arc<Job>) -> Fut<'a, Result<Vec<Step>>> {
+        Box::pin(async move { Err(no_changes(wish)) })
+    }
+
+    fn apply<'a>(&'a self, _: Approved, _: Arc<dyn Supply>, _: &'a Arc<Job>) -> Fut<'a, Outcome> {
+        Box::pin(async move {
+            Outcome {
+                rows: Vec::new(),
+                verified: Verified::No,
+                end: End::Failed {
+                    code: ErrorCode::Unsupported.as_str().into(),
+                    message: "nothing is changed on a Defender device here".into(),
+                },
+                warnings: Vec::new(),
+            }
+        })
+    }
+}
