@@ -42,11 +42,19 @@ use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::parse();
+    many_files()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(run(options));
     // A blocking read of stdin may stand there for ever.
     runtime.shutdown_background();
     ended
+}
+
+/// Each device and each result keeps a file open.
+fn many_files() -> rustix::io::Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
 }
 
 async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
