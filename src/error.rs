@@ -230,11 +230,23 @@ pub(crate) fn in_words(reason: &str) -> String {
         return reason.to_owned();
     };
     let wanted = match wanted {
-        "u8" | "u16" | "u32" | "u64" | "usize" | "i32" | "i64" => "a whole number",
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" => "a whole number from 0 to 4294967295",
+        "u64" | "usize" => "a whole number from 0 on",
+        "i32" | "i64" => "a whole number",
         "a boolean" => "true or false",
-        "a string" => "a text",
+        "a string" | "string or map" => "a text",
         "a sequence" => "a list",
         other => other,
+    };
+    let quoted = |kind: &str| given.strip_prefix(kind).map(|rest| rest.trim_matches('`'));
+    let given = match (quoted("string "), quoted("integer ").or_else(|| quoted("floating point ")), given) {
+        (Some(text), ..) => format!("the text {text}"),
+        (_, Some(number), _) => format!("the number {number}"),
+        (.., "sequence") => "a list".into(),
+        (.., "map") => "an object".into(),
+        (.., other) => other.strip_prefix("boolean ").unwrap_or(other).trim_matches('`').to_owned(),
     };
     format!("{given} is not {wanted}")
 }
@@ -249,8 +261,14 @@ mod tests {
             ("missing field `command_id`", "\"command_id\" is missing"),
             ("unknown variant `u-1`, expected one of `file`, `process`", "\"u-1\" is none of: file, process"),
             ("unknown variant `x`, expected `a` or `b`", "\"x\" is none of: a or b"),
-            ("invalid type: string \"x\", expected u32", "string \"x\" is not a whole number"),
-            ("invalid value: integer `-1`, expected u32", "integer `-1` is not a whole number"),
+            ("invalid type: string \"x\", expected u64", "the text \"x\" is not a whole number from 0 on"),
+            ("invalid type: string \"`\", expected a boolean", "the text \"`\" is not true or false"),
+            ("invalid value: integer `-1`, expected u32", "the number -1 is not a whole number from 0 to 4294967295"),
+            ("invalid type: floating point `1.5`, expected i64", "the number 1.5 is not a whole number"),
+            ("invalid type: boolean `true`, expected a string", "true is not a text"),
+            ("invalid type: integer `5`, expected string or map", "the number 5 is not a text"),
+            ("invalid type: map, expected a sequence", "an object is not a list"),
+            ("invalid type: null, expected a string", "null is not a text"),
             ("EOF while parsing an object", "EOF while parsing an object"),
         ];
         for (reason, words) in heard {

@@ -338,6 +338,47 @@ fn a_signature_of_the_reference_tool_lets_a_script_run_under_the_built_in_rule()
 }
 
 #[test]
+fn an_interpreter_that_is_not_the_approved_one_runs_nothing() {
+    let (home, person) = shelf();
+    let shell = home.files().join("shell");
+    let ran = home.files().join("ran");
+    std::fs::copy("/bin/sh", &shell).unwrap();
+    shelve(&home, &person, "own.sh", &format!("#!{}\necho it > {}\n", shell.display(), ran.display()));
+    type Swap = fn(&Path);
+    let swaps: [Swap; 4] = [
+        // Other bytes in the same file, the same bytes in another file, a link, and nothing at all.
+        |shell| {
+            let mut bytes = std::fs::read(shell).unwrap();
+            bytes.push(0);
+            std::fs::write(shell, bytes).unwrap();
+        },
+        |shell| {
+            std::fs::copy("/bin/sh", shell.with_extension("new")).unwrap();
+            std::fs::rename(shell.with_extension("new"), shell).unwrap();
+        },
+        |shell| {
+            std::fs::remove_file(shell).unwrap();
+            symlink("/bin/sh", shell).unwrap();
+        },
+        |shell| std::fs::remove_file(shell).unwrap(),
+    ];
+    for swap in swaps {
+        let _ = std::fs::remove_file(&shell);
+        std::fs::copy("/bin/sh", &shell).unwrap();
+        let pending = ask(&home, "run", json!({ "script": "own.sh" }));
+        swap(&shell);
+        approve(&home, &person, &pending).expect(1).says("E_ENTITY_DRIFT");
+        assert_eq!(outcome(&home, &pending)["error"]["code"], "E_ENTITY_DRIFT");
+        assert!(!ran.exists());
+    }
+    let _ = std::fs::remove_file(&shell);
+    std::fs::copy("/bin/sh", &shell).unwrap();
+    let pending = ask(&home, "run", json!({ "script": "own.sh" }));
+    approve(&home, &person, &pending).expect(0).says("its sha256");
+    assert_eq!(std::fs::read_to_string(&ran).unwrap(), "it\n");
+}
+
+#[test]
 fn when_the_approvers_process_is_killed_the_script_dies_and_the_outcome_is_unknown() {
     let (home, person) = shelf();
     let pid_file = home.files().join("pid");

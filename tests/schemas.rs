@@ -55,6 +55,31 @@ fn every_tool_says_what_it_is() {
     assert_eq!(names.len(), 34, "thirty commands and four helpers");
 }
 
+/// Which argument, what it is to be and what came.
+#[test]
+fn a_value_of_a_wrong_type_is_told_with_its_argument() {
+    for tool in commands::ALL {
+        let name = tool.spec().name;
+        let schema = input_schema(*tool);
+        let properties = schema.get("properties").and_then(Value::as_object).unwrap();
+        for (argument, property) in properties {
+            let wrong = match property.get("type").and_then(Value::as_str) {
+                Some("boolean" | "integer") => r#""word""#,
+                _ => r#"{"an":"object"}"#,
+            };
+            let args = format!(r#"{{"{argument}":{wrong}}}"#);
+            let error = split(*tool, &args).and_then(|(_, own)| tool.check(&own)).expect_err(&args);
+            let message = &error.message;
+            let came = message.contains("object") || message.contains("word");
+            assert!(message.contains(&format!("argument {argument:?}: ")), "{name} {args}: {message}");
+            assert!(
+                came && (message.contains(" is not ") || message.contains(" is none of")),
+                "{name} {args}: {message}"
+            );
+        }
+    }
+}
+
 /// Input: closed, described, self-contained, one type each.
 #[test]
 fn input_schemas_are_plain() {

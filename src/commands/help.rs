@@ -81,3 +81,27 @@ fn row_of(spec: &'static Spec) -> HelpRow {
         asks: matches!(spec.effect, Effect::Reversible | Effect::Destructive).then_some(true),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::ALL;
+    use crate::registry::command_help;
+
+    #[test]
+    fn help_names_the_words_that_an_argument_takes() {
+        let help = |name: &str| command_help(*ALL.iter().find(|t| t.spec().name == name).unwrap());
+        for (command, words) in [
+            ("remediate", "file, process, service, registry, scheduledtask, startup"),
+            ("undo", "file, process, service, registry, scheduledtask, startup"),
+            ("isolate", "full, selective"),
+            ("collect", "triage, full"),
+            ("scan", "quick, full, path"),
+            ("analyze", "file, process"),
+        ] {
+            let said = help(command);
+            let arguments = said.split("\narguments:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+            assert!(arguments.contains(words), "{command}: {arguments}");
+        }
+        assert!(!help("processes").contains("()"));
+    }
+}

@@ -178,6 +178,15 @@ pub struct ProcessTarget {
     pub image_note: Option<String>,
 }
 
+/// A program's bytes as they were when the plan was made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProgramTarget {
+    pub identity: FileIdentity,
+    pub size_bytes: u64,
+    pub sha256: Sha256,
+}
+
 /// One exact thing to do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
@@ -222,6 +231,9 @@ pub enum Step {
     Run {
         script: LibraryItem,
         interpreter: DevicePath,
+        /// What the interpreter was. A plan of before it was kept has none, and is not run.
+        #[serde(default)]
+        program: Option<ProgramTarget>,
         parameters: Vec<String>,
         directory: DevicePath,
         user: String,

@@ -5,7 +5,7 @@
 
 use super::Tool;
 use super::spec::unknown_argument;
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, ErrorCode, Result, in_words};
 use crate::model::SessionId;
 use crate::shape::Wanted;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -14,6 +14,8 @@ use serde_json::value::RawValue;
 /// No arguments of any tool come near this.
 const MAX_ARGS: usize = 1 << 20;
 const MAX_REASON: usize = 200;
+/// Characters of a wrong value that its refusal quotes.
+const GIVEN: usize = 60;
 pub const MAX_LIMIT: usize = 1000;
 pub const DEFAULT_LIMIT: usize = 50;
 
@@ -147,7 +149,7 @@ fn members<'a>(tool: &str, raw: &'a str) -> Result<Vec<(String, &'a RawValue)>> 
     let pairs = reader.deserialize_map(Members).and_then(|p| reader.end().map(|()| p));
     pairs.map_err(|e| {
         let text = e.to_string();
-        let reason = text.split(" at line ").next().unwrap_or_default();
+        let reason = in_words(text.split(" at line ").next().unwrap_or_default());
         Error::new(ErrorCode::BadArgs, format!("{tool}: {reason}")).hint("arguments are one JSON object, each key once")
     })
 }
@@ -169,7 +171,9 @@ fn holds_nul(json: &str) -> bool {
 impl Common {
     fn take(&mut self, tool: &str, key: &str, value: &RawValue) -> Result<()> {
         let bad = |what: &str| {
-            Error::new(ErrorCode::BadArgs, format!("{tool}: argument {key:?} is {what}"))
+            let given: String = value.get().chars().take(GIVEN).collect();
+            let cut = if given.len() < value.get().len() { "…" } else { "" };
+            Error::new(ErrorCode::BadArgs, format!("{tool}: argument {key:?}: {given}{cut} is not {what}"))
                 .hint(format!("help {tool} shows the arguments"))
         };
         let text = || serde_json::from_str::<String>(value.get()).map_err(|_| bad("a text"));

@@ -16,7 +16,7 @@ pub fn command_help(tool: &dyn Tool) -> String {
         out.push_str("\narguments:\n");
         for (name, property) in properties {
             let text = property.get("description").and_then(Value::as_str).unwrap_or_default();
-            out.push_str(&format!("  -{name:<18} {}\n", text.replace('\n', " ")));
+            out.push_str(&format!("  -{name:<18} {}{}\n", text.replace('\n', " "), values(property, text)));
         }
     }
     if !spec.aliases.is_empty() {
@@ -31,6 +31,16 @@ pub fn command_help(tool: &dyn Tool) -> String {
     }
     out.push_str(&format!("\n{}\n", asks(spec.effect)));
     out
+}
+
+/// The words that an argument takes, where it takes no others and its text does not name them all.
+fn values(property: &Value, text: &str) -> String {
+    let listed = property.get("enum").or_else(|| property.pointer("/items/enum")).and_then(Value::as_array);
+    let words: Vec<&str> = listed.into_iter().flatten().filter_map(Value::as_str).collect();
+    match words.iter().all(|word| text.contains(word)) {
+        true => String::new(),
+        false => format!(" ({})", words.join(", ")),
+    }
 }
 
 fn usage(tool: &dyn Tool) -> String {

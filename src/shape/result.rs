@@ -6,6 +6,7 @@ use crate::model::{CommandId, DeviceRef, RequestId, SessionId, Timestamp, Verifi
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 #[derive(Clone, Debug, Serialize)]
@@ -60,28 +61,46 @@ impl Page {
     }
 
     fn to_text(&self, data: &RawValue, columns: &[&str]) -> String {
-        #[derive(serde::Deserialize)]
-        struct Data<'a> {
-            #[serde(borrow, default)]
-            rows: Vec<&'a RawValue>,
-            #[serde(default)]
-            help: Option<String>,
-            /// What the rows tell of, in many lines.
-            #[serde(default)]
-            content: Option<String>,
-        }
-        let Ok(data) = serde_json::from_str::<Data>(data.get()) else {
+        let Some(data) = Data::read(data) else {
             return text::object(data);
         };
         if let Some(help) = data.help {
             return help;
         }
+        let beside: Vec<(&str, &RawValue)> = data.beside.iter().map(|(name, value)| (&**name, *value)).collect();
         let cursor = |offset: usize| match &self.listing {
             Some(id) => super::Snapshots::cursor(id, offset),
             None => "none: narrow the call".to_owned(),
         };
-        let page = text::Page { start: self.start, total: self.total, cursor: &cursor };
+        let page = text::Page { start: self.start, total: self.total, beside: &beside, cursor: &cursor };
         text::with_content(text::listing(&data.rows, columns, &page), data.content.as_deref())
+    }
+}
+
+/// The parts of a listing's `data`.
+struct Data<'a> {
+    rows: Vec<&'a RawValue>,
+    help: Option<String>,
+    /// What the rows tell of, in many lines.
+    content: Option<String>,
+    /// All else, by name.
+    beside: BTreeMap<String, &'a RawValue>,
+}
+
+impl<'a> Data<'a> {
+    /// `None` where it is no listing's.
+    fn read(data: &'a RawValue) -> Option<Self> {
+        let mut members: BTreeMap<String, &'a RawValue> = serde_json::from_str(data.get()).ok()?;
+        let mut text = |name: &str| match members.remove(name) {
+            Some(value) => serde_json::from_str::<Option<String>>(value.get()).ok(),
+            None => Some(None),
+        };
+        let (help, content) = (text("help")?, text("content")?);
+        let rows = match members.remove("rows") {
+            Some(rows) => serde_json::from_str(rows.get()).ok()?,
+            None => Vec::new(),
+        };
+        Some(Data { rows, help, content, beside: members })
     }
 }
 

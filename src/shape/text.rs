@@ -22,6 +22,8 @@ pub const ROW_CAP: usize = 50;
 const CELL_CAP: usize = 400;
 /// Room for the last line.
 const TAIL: usize = 160;
+/// The most bytes of what stands beside rows.
+const HEAD: usize = 1_500;
 
 /// How a pending answer's text begins.
 pub const NOT_DONE: &str = "NOT DONE, nothing has changed";
@@ -32,18 +34,27 @@ pub struct Page<'p> {
     pub start: usize,
     /// Rows in the whole listing.
     pub total: usize,
+    /// What the answer tells beside its rows, by name.
+    pub beside: &'p [(&'p str, &'p RawValue)],
     /// The cursor that goes on at an offset.
     pub cursor: &'p dyn Fn(usize) -> String,
 }
 
 /// Rows as lines. `columns` are the command's default columns, or the wanted fields; all fields where empty.
 pub fn listing(rows: &[&RawValue], columns: &[&str], page: &Page<'_>) -> String {
-    if rows.is_empty() {
-        return if page.total == 0 { "no rows".into() } else { format!("no rows; {} in all", page.total) };
-    }
+    let empty = rows.is_empty();
     let rows: Vec<Cells<'_>> = rows.iter().take(ROW_CAP).map(|r| cells(r)).collect();
     let columns = filled(&rows, columns);
-    let mut out = columns.join("\t");
+    let mut out = head(page.beside, &rows, &columns);
+    if empty {
+        let _ = match page.total {
+            0 => write!(out, "no rows"),
+            total => write!(out, "no rows; {total} in all"),
+        };
+        return out;
+    }
+    let room = BYTE_CAP - TAIL - CELL_CAP - out.len();
+    out.push_str(&columns.join("\t"));
     let mut line = String::new();
     let mut shown = 0;
     for row in &rows {
@@ -54,7 +65,7 @@ pub fn listing(rows: &[&RawValue], columns: &[&str], page: &Page<'_>) -> String 
             }
             line.push_str(find(row, column).unwrap_or_default());
         }
-        let line = upto(line.trim_end_matches('\t'), BYTE_CAP - TAIL - CELL_CAP);
+        let line = upto(line.trim_end_matches('\t'), room);
         if shown > 0 && out.len() + 1 + line.len() > BYTE_CAP - TAIL {
             break;
         }
@@ -65,6 +76,26 @@ pub fn listing(rows: &[&RawValue], columns: &[&str], page: &Page<'_>) -> String 
     let next = page.start + shown;
     if next < page.total {
         let _ = write!(out, "\n… {} more of {}; next_cursor {}", page.total - next, page.total, (page.cursor)(next));
+    }
+    out
+}
+
+/// What stands beside the rows, a line each, and not what every row says itself.
+fn head(beside: &[(&str, &RawValue)], rows: &[Cells<'_>], columns: &[String]) -> String {
+    let mut out = String::new();
+    for (name, value) in beside {
+        let text = cell(value.get());
+        let in_rows = !rows.is_empty() && rows.iter().all(|row| find(row, name) == Some(&text));
+        if text.is_empty() || (in_rows && columns.iter().any(|column| column == name)) {
+            continue;
+        }
+        let shown = upto(&text, CELL_CAP);
+        let cut = if shown.len() < text.len() { "…" } else { "" };
+        let line = format!("{}: {shown}{cut}\n", upto(name, CELL_CAP));
+        if out.len() + line.len() > HEAD {
+            break;
+        }
+        out.push_str(&line);
     }
     out
 }
@@ -260,7 +291,38 @@ mod tests {
 
     fn list(rows: &[Box<RawValue>], columns: &[&str], total: usize) -> String {
         let rows: Vec<&RawValue> = rows.iter().map(|r| &**r).collect();
-        listing(&rows, columns, &Page { start: 0, total, cursor: &|at| format!("c.{at}") })
+        listing(&rows, columns, &Page { start: 0, total, beside: &[], cursor: &|at| format!("c.{at}") })
+    }
+
+    fn with_beside(rows: &[Box<RawValue>], beside: &[(&str, &str)]) -> String {
+        let rows: Vec<&RawValue> = rows.iter().map(|r| &**r).collect();
+        let values: Vec<(&str, Box<RawValue>)> = beside.iter().map(|(name, json)| (*name, raw(json))).collect();
+        let beside: Vec<(&str, &RawValue)> = values.iter().map(|(name, value)| (*name, &**value)).collect();
+        listing(&rows, &[], &Page { start: 0, total: rows.len(), beside: &beside, cursor: &|at| format!("c.{at}") })
+    }
+
+    #[test]
+    fn what_stands_beside_the_rows_is_told_once() {
+        let engines = r#"[{"engine":"yara","status":"ready"},{"engine":"clamd","status":"error"}]"#;
+        let beside = [("engines", engines), ("files", "7"), ("none", "null"), ("empty", "[]")];
+        let head = "engines: engine=yara status=ready, engine=clamd status=error\nfiles: 7\n";
+        assert_eq!(with_beside(&[], &beside), format!("{head}no rows"));
+        assert_eq!(with_beside(&[raw(r#"{"path":"/a"}"#)], &beside), format!("{head}path\n/a"));
+        // Every row says it: a line more would say it twice.
+        let rows = [raw(r#"{"key":"K","value":"a"}"#), raw(r#"{"key":"K","value":"b"}"#)];
+        assert_eq!(with_beside(&rows, &[("key", r#""K""#)]), "key\tvalue\nK\ta\nK\tb");
+        assert_eq!(with_beside(&rows, &[("key", r#""J""#)]), "key: J\nkey\tvalue\nK\ta\nK\tb");
+    }
+
+    #[test]
+    fn what_stands_beside_the_rows_leaves_them_room() {
+        let long = format!("\"{}\"", "é".repeat(10_000));
+        let names: Vec<String> = (0..100).map(|n| format!("name{n}")).collect();
+        let beside: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), long.as_str())).collect();
+        let rows: Vec<_> = (0..50).map(|_| raw(&format!(r#"{{"a":{long}}}"#))).collect();
+        let text = with_beside(&rows, &beside);
+        assert!(text.len() <= BYTE_CAP && text.contains("next_cursor c."), "{}", text.len());
+        assert!(text.starts_with("name0: é") && text.contains("…\na\n"), "{text}");
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! The process that stands over an approved script: starts it, and ends with all that it started.
 //!
-//! Invariants: it runs exactly the bytes whose hash it was told, from memory that nobody can write to any more; it ends
+//! Invariants: it runs exactly the bytes whose hash it was told, from memory that nobody can write to any more, by the
+//! interpreter that it was told; it ends
 //! only when no descendant is left, also those that left their session or lost their parent; when whoever started it
 //! dies, the script dies.
 #![allow(clippy::disallowed_methods)]
 
 mod inherited;
 
-use crate::model::{DevicePath, Sha256};
+use crate::model::{DevicePath, FileIdentity, ProgramTarget, Sha256};
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::fs::{CWD, FileType, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::{Errno, FdFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,8 @@ const KILL_PAUSE: Duration = Duration::from_millis(5);
 #[serde(deny_unknown_fields)]
 pub struct Errand {
     pub interpreter: DevicePath,
+    /// What the interpreter was when a person agreed to it.
+    pub program: Option<ProgramTarget>,
     /// The name that it is called by: some programs are several.
     pub called: String,
     /// Before the script.
@@ -72,6 +75,8 @@ pub enum How {
     TimedOut,
     /// Whoever started it wanted it to end, or is gone.
     Stopped,
+    /// The interpreter is not the approved one: nothing was started.
+    Drifted(String),
     NotStarted(String),
 }
 
@@ -92,6 +97,9 @@ fn stand_over() -> Result<Ended, String> {
     let errand = read_errand(&mut input)?;
     let script = load(&mut input, &errand)?;
     let limit = Instant::now() + Duration::from_secs(errand.time_limit_s);
+    if let Err(what) = check_interpreter(&errand) {
+        return Ok(Ended { how: How::Drifted(what), killed: 0, left: 0 });
+    }
     let child = start(&errand, &script)?;
     drop(script);
     let how = watch(child, &input, limit);
@@ -129,7 +137,7 @@ fn load(input: &mut File, errand: &Errand) -> Result<File, String> {
     }
 }
 
-fn hash(file: &mut File) -> std::io::Result<Sha256> {
+fn hash(file: &mut impl Read) -> std::io::Result<Sha256> {
     let mut hasher = sha2::Sha256::new();
     let mut chunk = vec![0; CHUNK];
     loop {
@@ -137,6 +145,28 @@ fn hash(file: &mut File) -> std::io::Result<Sha256> {
             0 => return Ok(Sha256::from_bytes(&hasher.finalize())),
             n => hasher.update(chunk.get(..n).unwrap_or_default()),
         }
+    }
+}
+
+/// The last thing before the start: whatever lies at the interpreter's path is what the plan says, byte for byte.
+fn check_interpreter(errand: &Errand) -> Result<(), String> {
+    let path = &errand.interpreter;
+    let Some(program) = &errand.program else {
+        return Err(format!("the plan does not say what {path} was; ask again"));
+    };
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = rustix::fs::openat(CWD, OsStr::from_bytes(path.as_bytes()), flags, Mode::empty())
+        .map_err(|e| format!("the interpreter {path} cannot be opened any more: {e}"))?;
+    let stat = rustix::fs::fstat(&opened).map_err(|e| format!("{path}: {e}"))?;
+    let identity = FileIdentity { device: stat.st_dev, inode: stat.st_ino };
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || identity != program.identity {
+        return Err(format!("another file lies at the interpreter's path {path}"));
+    }
+    // A file that grew is not read to its end.
+    let mut bytes = File::from(opened).take(program.size_bytes.saturating_add(1));
+    match hash(&mut bytes).map_err(|e| format!("{path}: {e}"))? == program.sha256 {
+        true => Ok(()),
+        false => Err(format!("the interpreter {path} has other bytes than the plan says")),
     }
 }
 

@@ -42,6 +42,7 @@ impl DefenderDevice {
         Ok(Arrival {
             host_name: None,
             os: machines::os(&machine).unwrap_or_else(|| Untrusted::new("unknown")),
+            host_name: None,
             kernel: None,
             current_directory: self.syntax().root(),
             clock: None,

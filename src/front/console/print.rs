@@ -288,7 +288,7 @@ fn inner(command: &RawValue) -> String {
         match serde_json::from_str::<Rows>(data.get()) {
             Ok(listing) => {
                 let rows: Vec<&RawValue> = listing.rows.iter().map(|r| &**r).collect();
-                let page = text::Page { start: 0, total: rows.len(), cursor: &|_| "-".into() };
+                let page = text::Page { start: 0, total: rows.len(), beside: &[], cursor: &|_| "-".into() };
                 out.push_str(&text::listing(&rows, &[], &page));
             }
             Err(_) => out.push_str(&text::whole_object(data)),

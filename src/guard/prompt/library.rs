@@ -9,9 +9,13 @@ use std::fmt::{Result, Write};
 /// What a plan does with a library file.
 pub(super) fn step(out: &mut String, step: &Step) -> Result {
     match step {
-        Step::Run { script, interpreter, parameters, directory, user, time_limit_s, output_max } => {
+        Step::Run { script, interpreter, program, parameters, directory, user, time_limit_s, output_max } => {
             item(out, script)?;
             field(out, "interpreter", &interpreter.to_text())?;
+            if let Some(program) = program {
+                field(out, "its sha256", program.sha256.as_str())?;
+                field(out, "its inode", &format!("{}, {} bytes", program.identity, program.size_bytes))?;
+            }
             for option in script.interpreter.iter().flat_map(|i| &i.options) {
                 field(out, "its option", option)?;
             }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::guard::library::{ScriptBallot, ScriptPrompt, Shelved, Upload};
-use crate::model::{Interpreter, ItemKind, ItemName, LibraryItem};
+use crate::model::{FileIdentity, Interpreter, ItemKind, ItemName, LibraryItem, ProgramTarget};
 
 const UNSIGNED: &str = "version = 1\n[defaults]\nallow_unsigned_scripts = true\n[[rule]]\n\
     commands = [\"run\", \"putfile\", \"library\", \"remediate\"]\ngroups = [\"this-host\"]\nlevel = \"L\"\nvotes = 1\n";
@@ -22,6 +22,11 @@ fn run_of(script: &LibraryItem) -> Step {
     Step::Run {
         script: script.clone(),
         interpreter: DevicePath::new("/bin/bash"),
+        program: Some(ProgramTarget {
+            identity: FileIdentity { device: 0x801, inode: 7 },
+            size_bytes: 4,
+            sha256: Sha256::of(b"bash"),
+        }),
         parameters: vec!["a b".into()],
         directory: DevicePath::new("/"),
         user: "root".into(),

@@ -9,6 +9,7 @@ mod keypath;
 mod listing;
 mod lnk;
 mod machine;
+mod pe;
 mod persistence;
 mod profiles;
 pub mod registry;

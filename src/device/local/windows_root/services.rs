@@ -1,7 +1,7 @@
 //! `services` and `drivers` of a Windows volume: `Services` of the current control set.
 
-use super::WindowsRoot;
 use super::machine::{Control, Machine, key, number, text};
+use super::{WindowsRoot, pe};
 use crate::device::local::linux::view::How;
 use crate::device::local::registry::{Hive, Key};
 use crate::error::Result;
@@ -94,20 +94,30 @@ pub fn services(root: &WindowsRoot<'_>, job: &Job) -> Result<Vec<Service>> {
 pub fn drivers(root: &WindowsRoot<'_>, job: &Job) -> Result<Vec<Driver>> {
     let Some(control) = Machine::system(root, job)? else { return Ok(Vec::new()) };
     control.file.warn(job);
-    let rows = entries(&control, job)?.into_iter().filter(|e| e.is_driver).map(|entry| {
+    let mut rows = Vec::new();
+    let mut unsigned = 0;
+    for entry in entries(&control, job)?.into_iter().filter(|e| e.is_driver) {
+        job.check()?;
         let path = entry.image.unwrap_or_else(|| format!("System32\\drivers\\{}.sys", entry.name));
-        let file = root.on_volume(&path, None).and_then(|p| root.view.open(&p, How::Handle).ok());
-        Driver {
+        let place = root.on_volume(&path, None);
+        let handle = place.as_ref().and_then(|p| root.view.open(p, How::Handle).ok());
+        let opened = place.and_then(|p| root.view.open(&p, How::File).ok());
+        let image = opened.and_then(|file| pe::Image::read(&file.file, file.facts.size));
+        unsigned += usize::from(image.as_ref().is_some_and(|image| !image.signed));
+        rows.push(Driver {
             name: Untrusted::new(entry.name),
             path: Some(DevicePath::new(path)),
-            size_bytes: file.map(|f| f.facts.size),
-            version: None,
+            size_bytes: handle.map(|file| file.facts.size),
+            version: image.as_ref().and_then(|image| image.version.clone()).map(Untrusted::new),
             signer: None,
-            signed: None,
+            signed: image.and_then(|image| image.signed.then_some(true)),
             loaded: None,
             used_by: Vec::new(),
             tainted: None,
-        }
-    });
-    Ok(rows.collect())
+        });
+    }
+    if unsigned > 0 {
+        job.warn(format!("{unsigned} drivers carry no signature of their own: a catalogue may sign them, or nobody"));
+    }
+    Ok(rows)
 }

@@ -8,6 +8,7 @@ use crate::device::local::linux::view::How;
 use crate::device::local::registry::same;
 use crate::error::Result;
 use crate::model::{DevicePath, Job, ScheduledTask, TaskQuery};
+use crate::nearest::unmatched;
 use crate::shape::Untrusted;
 use std::io::Read;
 
@@ -141,5 +142,10 @@ pub fn list(root: &WindowsRoot<'_>, query: &TaskQuery, job: &Job) -> Result<Vec<
         }
     };
     let software = Machine::software(root, job)?;
-    Ok(found(root, software.as_ref(), job)?.into_iter().filter(|t| wanted(&t.name)).map(row).collect())
+    let mut found = found(root, software.as_ref(), job)?;
+    if let Some(asked) = query.name.as_deref().filter(|_| !found.iter().any(|t| wanted(&t.name))) {
+        job.warn(unmatched("no task has the name", asked, found.iter().map(|t| t.name.as_str())));
+    }
+    found.retain(|t| wanted(&t.name));
+    Ok(found.into_iter().map(row).collect())
 }

@@ -69,7 +69,8 @@ pub fn run(order: Order, supply: &dyn Supply, spill: &Path, job: &Job) -> Did {
 
 impl<'a> Wanted<'a> {
     fn of(order: &'a Order) -> Option<Self> {
-        let Step::Run { script, interpreter, parameters, directory, user, time_limit_s, output_max } = order.step()
+        let Step::Run { script, interpreter, program, parameters, directory, user, time_limit_s, output_max } =
+            order.step()
         else {
             return None;
         };
@@ -85,6 +86,7 @@ impl<'a> Wanted<'a> {
         ];
         let errand = Errand {
             interpreter: interpreter.clone(),
+            program: program.clone(),
             called: script.interpreter.as_ref().map(|i| i.program.clone()).unwrap_or_default(),
             options: script.interpreter.as_ref().map(|i| i.options.clone()).unwrap_or_default(),
             parameters: parameters.clone(),
@@ -244,6 +246,7 @@ fn finish(wanted: &Wanted<'_>, ended: Option<Ended>, output: Option<Output>, mut
             row.note = Some(Untrusted::new(format!("ended by signal {signal}")));
             None
         }
+        How::Drifted(what) => return Did::Drift(what.clone()),
         How::NotStarted(why) => return Did::Failed(not_started(why)),
         How::TimedOut => Some(Error::new(ErrorCode::Timeout, format!("the script ran longer than {limit} s"))),
         How::Stopped => Some(job.check().err().unwrap_or_else(|| Error::new(ErrorCode::Cancelled, "it was stopped"))),

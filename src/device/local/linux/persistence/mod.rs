@@ -34,7 +34,8 @@ use super::view::View;
 use super::workers::on_threads;
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{Job, Persistence, PersistenceQuery};
-use crate::nearest::nearest;
+use crate::nearest::{nearest, unmatched};
+use crate::shape::Untrusted;
 use scan::{Found, Scan};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -137,11 +138,16 @@ pub fn list(view: &View, query: &PersistenceQuery, job: &Job) -> Result<Vec<Pers
     })?;
     scan.warn();
     parts.sort_by_key(|(at, _)| *at);
-    let rows = parts.into_iter().flat_map(|(_, rows)| rows);
-    Ok(match &query.user {
-        Some(user) => rows.filter(|row| row.user.as_ref().is_some_and(|u| u.raw() == user)).collect(),
-        None => rows.collect(),
-    })
+    let mut rows: Vec<Persistence> = parts.into_iter().flat_map(|(_, rows)| rows).collect();
+    if let Some(user) = &query.user {
+        let named = |row: &Persistence| row.user.as_ref().is_some_and(|u| u.raw() == user);
+        if !rows.iter().any(named) {
+            let known = rows.iter().filter_map(|row| row.user.as_ref()).map(Untrusted::raw);
+            job.warn(unmatched("nothing that was found runs as", user, known));
+        }
+        rows.retain(named);
+    }
+    Ok(rows)
 }
 
 /// The techniques at the end of the table walk everything: they are begun first.

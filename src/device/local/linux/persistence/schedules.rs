@@ -63,5 +63,5 @@ fn entry(scan: &Scan<'_>, task: &ScheduledTask, source: &DevicePath, item: Optio
         Some(schedule) => entry.note(schedule.raw()),
         None => entry,
     };
-    entry.note_if(task.enabled == Some(false), "its scheduler leaves it out")
+    entry.note_if(task.enabled == Some(false), "its scheduler leaves it out, or its time never comes")
 }

@@ -678,6 +678,17 @@ fn only_what_runs_as_the_user_is_listed() {
 }
 
 #[test]
+fn a_user_that_nothing_runs_as_is_said_with_who_is_near() {
+    let tree = root();
+    write(&tree, "home/ann/.bashrc", b"y\n");
+    let query = PersistenceQuery { technique: None, user: Some("anne".into()) };
+    let job = Job::default();
+    assert!(list(&image(&tree, "img"), &query, &job).unwrap().is_empty());
+    let warned = job.take_warnings().join("; ");
+    assert!(warned.contains(r#"nothing that was found runs as "anne"; near it: "ann""#), "{warned}");
+}
+
+#[test]
 fn a_cancelled_job_ends_the_scan() {
     let tree = root();
     let job = Job::default();

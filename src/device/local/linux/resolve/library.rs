@@ -1,9 +1,9 @@
 //! From a library file to the step that runs it or puts it here: which interpreter, which folder, what is in the way.
 
 use super::{Protected, Resolver, uninspectable};
-use crate::device::local::linux::view::How;
+use crate::device::local::linux::{hash, view::How};
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{DevicePath, Interpreter, ItemKind, LibraryItem, Step};
+use crate::model::{DevicePath, Interpreter, ItemKind, LibraryItem, ProgramTarget, Step};
 
 /// Where an interpreter is looked for that its script names without a path; no environment decides.
 const SEARCH_PATH: &[&str] = &["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"];
@@ -17,7 +17,7 @@ impl Resolver<'_> {
         parameters: &[String],
         directory: &DevicePath,
     ) -> Result<Vec<Step>> {
-        let interpreter = match (&script.interpreter, script.kind) {
+        let (interpreter, program) = match (&script.interpreter, script.kind) {
             (_, ItemKind::PowerShell) => return Err(not_here(script, "PowerShell scripts are for Windows")),
             (Some(interpreter), _) => self.interpreter(script, interpreter)?,
             (None, ItemKind::Program) => return Err(not_here(script, "it is a program, not a script")),
@@ -28,6 +28,7 @@ impl Resolver<'_> {
         Ok(vec![Step::Run {
             script: script.clone(),
             interpreter,
+            program: Some(program),
             parameters: parameters.to_vec(),
             directory,
             user: self.accounts.user_or_id(uid).raw().to_owned(),
@@ -36,8 +37,9 @@ impl Resolver<'_> {
         }])
     }
 
-    /// The interpreter by its real path: what the person sees is what is started, whatever links say later.
-    fn interpreter(&self, script: &LibraryItem, wanted: &Interpreter) -> Result<DevicePath> {
+    /// The interpreter by its real path and its bytes: what the person sees is what is started, whatever links say
+    /// later and whatever is put in its place.
+    fn interpreter(&self, script: &LibraryItem, wanted: &Interpreter) -> Result<(DevicePath, ProgramTarget)> {
         let named = |path: &str| self.view.open(&DevicePath::new(path), How::File);
         let found = match wanted.program.starts_with('/') {
             true => named(&wanted.program),
@@ -49,10 +51,13 @@ impl Resolver<'_> {
                 })
             }
         }?;
-        match found.facts.mode & 0o111 {
-            0 => Err(uninspectable(&found.real_path, "it cannot be executed, so it runs no script")),
-            _ => Ok(found.real_path),
+        if found.facts.mode & 0o111 == 0 {
+            return Err(uninspectable(&found.real_path, "it cannot be executed, so it runs no script"));
         }
+        let digests = hash::digest(&found.file, false, self.job)?;
+        let program =
+            ProgramTarget { identity: found.facts.identity, size_bytes: digests.bytes, sha256: digests.sha256 };
+        Ok((found.real_path, program))
     }
 
     pub(super) fn put_file(&self, item: &LibraryItem, overwrite: bool, keep: bool) -> Result<Vec<Step>> {

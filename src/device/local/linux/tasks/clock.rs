@@ -63,6 +63,12 @@ impl<'a> Clock<'a> {
         Ok(next)
     }
 
+    /// Whether five fields name a time that no calendar has, such as the 30th of February. What is no schedule at all,
+    /// or one of another scheduler, is not told by this.
+    pub fn never_comes(&self, fields: &str) -> Result<bool> {
+        Ok(self.next_of_cron(fields, Some(b"UTC"))?.is_none() && pattern(fields).is_some())
+    }
+
     /// When an `OnCalendar=` comes next.
     pub fn next_of_calendar(&self, calendar: &Calendar) -> Result<Option<Timestamp>> {
         let zone = match calendar.zone() {
@@ -226,6 +232,25 @@ mod tests {
         assert_eq!(next(Some(b"UTC")), "2026-11-25T12:00:00Z");
         assert_eq!(next(Some(b"X/Y")), "2026-11-25T11:00:00Z");
         assert_eq!(next(Some(b"../../../etc/shadow")), "2026-11-25T11:00:00Z");
+    }
+
+    #[test]
+    fn only_a_time_that_no_calendar_has_never_comes() {
+        let root = Root::new();
+        let sources = Sources::new(&root.view, &root.job);
+        let clock = Clock::read(&sources, Timestamp::parse("2026-11-24T18:40:30Z").unwrap()).unwrap();
+        for (fields, never) in [
+            ("0 0 31 2 *", true),
+            ("0 0 30 feb *", true),
+            ("0 0 31 4,6,9,11 *", true),
+            ("0 0 29 2 *", false),
+            ("0 0 31 2 mon", false),
+            ("* * * * *", false),
+            ("61 * * * *", false),
+            ("0~30 * * * *", false),
+        ] {
+            assert_eq!(clock.never_comes(fields).unwrap(), never, "{fields}");
+        }
     }
 
     proptest! {

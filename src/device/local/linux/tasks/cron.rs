@@ -79,9 +79,9 @@ fn row(
     path: &DevicePath,
 ) -> Result<ScheduledTask> {
     let zone = job.settings.iter().find(|(name, _)| name == b"CRON_TZ").map(|(_, zone)| &zone[..]);
-    let next_run = match fields_of(&job.schedule).filter(|_| is_read) {
-        Some(fields) => collect.clock.next_of_cron(fields, zone)?,
-        None => None,
+    let (next_run, comes) = match fields_of(&job.schedule).filter(|_| is_read) {
+        Some(fields) => (collect.clock.next_of_cron(fields, zone)?, !collect.clock.never_comes(fields)?),
+        None => (None, true),
     };
     Ok(ScheduledTask {
         name: Untrusted::new(format!("{label}:{}", job.line)),
@@ -89,7 +89,7 @@ fn row(
         schedule: Some(Untrusted::new(job.schedule.clone())),
         command: Some(Untrusted::from_bytes(&[telling(&job.settings), job.command.clone()].concat())),
         user: user.map(|u| Untrusted::from_bytes(&u)),
-        enabled: Some(is_read),
+        enabled: Some(is_read && comes),
         source: Some(path.clone()),
         next_run,
     })
@@ -146,6 +146,10 @@ fn folders(collect: &Collect<'_>, schedules: &Schedules) -> Result<Vec<Scheduled
     for folder in FOLDERS {
         let path = DevicePath::new(format!("/etc/cron.{folder}"));
         let schedule = schedules.get(folder);
+        let comes = match schedule.and_then(|(schedule, _)| fields_of(schedule)) {
+            Some(fields) => !collect.clock.never_comes(fields)?,
+            None => true,
+        };
         let next_run = match schedule.filter(|(_, by_anacron)| !(*by_anacron && has_anacron)) {
             Some((schedule, _)) => {
                 fields_of(schedule).map(|f| collect.clock.next_of_cron(f, None)).transpose()?.flatten()
@@ -158,7 +162,8 @@ fn folders(collect: &Collect<'_>, schedules: &Schedules) -> Result<Vec<Scheduled
             }
             let script = path.join(&DevicePath::new(item.name.clone()));
             let may_run = collect.sources.facts(&script).is_some_and(|(f, _)| f.is_file() && f.mode & 0o111 != 0);
-            let enabled = may_run && if is_cronie { !is_left_behind(&item.name) } else { is_plain(&item.name) };
+            let enabled =
+                comes && may_run && if is_cronie { !is_left_behind(&item.name) } else { is_plain(&item.name) };
             rows.push(ScheduledTask {
                 name: Untrusted::new(format!("cron.{folder}/{}", Untrusted::from_bytes(&item.name).raw())),
                 kind: "cron",

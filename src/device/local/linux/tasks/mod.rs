@@ -19,6 +19,7 @@ use super::systemd_bus::SystemdBus;
 use super::view::View;
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{DevicePath, Job, ScheduledTask, TaskQuery, Timestamp};
+use crate::nearest::unmatched;
 use crate::shape::Untrusted;
 use clock::Clock;
 use globset::{GlobBuilder, GlobMatcher};
@@ -47,7 +48,10 @@ pub fn list(view: &View, bus: Option<&SystemdBus>, query: &TaskQuery, job: &Job)
     rows.extend(collect.timers()?);
     drop(collect);
     sources.finish();
-    if let Some(wanted) = wanted {
+    if let Some((wanted, asked)) = wanted.zip(query.name.as_deref()) {
+        if !rows.iter().any(|row| is_named(row, &wanted)) {
+            job.warn(unmatched("no task has the name", asked, rows.iter().map(|row| row.name.raw())));
+        }
         rows.retain(|row| is_named(row, &wanted));
     }
     Ok(rows)

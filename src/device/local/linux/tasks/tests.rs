@@ -135,8 +135,24 @@ fn a_name_is_a_task_a_file_or_a_pattern() {
         [count("cron.d/a:1"), count("cron.d/a"), count("/etc/cron.d/a"), count("cron.d/*"), count("x")],
         [1, 2, 2, 3, 0]
     );
+    let warned = root.job.take_warnings();
+    assert_eq!(warned, [r#"no task has the name "x"; there are 3 other names"#]);
     let bad = list(&root.view, None, &TaskQuery { name: Some("[".into()) }, &root.job).unwrap_err();
     assert_eq!(bad.code, ErrorCode::BadArgs);
+}
+
+#[test]
+fn a_time_that_never_comes_runs_nothing() {
+    let root = Root::new();
+    root.write("/etc/crontab", "0 0 31 2 * root /x\n0 0 29 2 * root /y\n25 6 30 2 * root run-parts /etc/cron.daily\n");
+    script(&root, "/etc/cron.daily/a", 0o755);
+    let of = |name: &str| {
+        let row = row(&root, name);
+        (row.enabled, row.next_run.is_some())
+    };
+    assert_eq!(of("crontab:1"), (Some(false), false));
+    assert_eq!(of("crontab:2"), (Some(true), true));
+    assert_eq!(of("cron.daily/a"), (Some(false), false));
 }
 
 #[test]

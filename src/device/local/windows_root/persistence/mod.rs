@@ -13,11 +13,15 @@ use crate::device::local::linux::view::How;
 use crate::device::local::registry::{Hive, Key};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{DevicePath, Job, Persistence, PersistenceQuery, Timestamp};
+use crate::nearest::unmatched;
 use crate::shape::Untrusted;
 use files::Below;
 use keys::{NAMED, Of, RULES, Rule};
+use std::collections::BTreeSet;
 
 const ROWS: usize = 100_000;
+/// Names of users that are remembered for a warning.
+const USERS: usize = 1_000;
 /// Of `WOW6432Node`: the view of 32-bit programs.
 const TWIN: &str = "WOW6432Node\\";
 
@@ -34,7 +38,7 @@ const OTHERS: &[(&str, &str)] = &[
 pub fn list(root: &WindowsRoot<'_>, query: &PersistenceQuery, job: &Job) -> Result<Vec<Persistence>> {
     let wanted = Wanted::of(query)?;
     let machine = Machine::open(root, job)?;
-    let mut found = Finds { root, wanted, rows: Vec::new(), job };
+    let mut found = Finds { root, wanted, rows: Vec::new(), others: BTreeSet::new(), job };
     found.keys(&machine)?;
     found.services(&machine)?;
     found.tasks(&machine)?;
@@ -45,6 +49,10 @@ pub fn list(root: &WindowsRoot<'_>, query: &PersistenceQuery, job: &Job) -> Resu
     found.accounts()?;
     for hive in machine.system.iter().map(|c| &c.file).chain(&machine.software) {
         hive.warn(job);
+    }
+    if let Some(user) = found.wanted.user.as_deref().filter(|_| found.rows.is_empty()) {
+        let known = found.others.iter().map(String::as_str);
+        job.warn(unmatched("nothing that was found runs as", user, known));
     }
     Ok(found.rows)
 }
@@ -84,6 +92,8 @@ struct Finds<'a, 'v> {
     root: &'a WindowsRoot<'v>,
     wanted: Wanted,
     rows: Vec<Persistence>,
+    /// Users whose rows were not asked for.
+    others: BTreeSet<String>,
     job: &'a Job,
 }
 
@@ -126,7 +136,11 @@ impl Finds<'_, '_> {
         let theirs = |wanted: &str| {
             find.user.is_some_and(|u| u.is(wanted)) || user.as_deref().is_some_and(|u| u.eq_ignore_ascii_case(wanted))
         };
-        if !self.wanted.takes(find.technique, find.attack_id) || !self.wanted.user.as_deref().is_none_or(theirs) {
+        if !self.wanted.takes(find.technique, find.attack_id) {
+            return Ok(());
+        }
+        if !self.wanted.user.as_deref().is_none_or(theirs) {
+            self.others.extend(user.filter(|_| self.others.len() < USERS));
             return Ok(());
         }
         if self.rows.len() == ROWS {

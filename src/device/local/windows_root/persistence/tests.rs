@@ -169,6 +169,17 @@ fn a_user_is_known_by_name() {
 }
 
 #[test]
+fn a_user_that_nothing_runs_as_is_said_with_who_is_near() {
+    let root = planted();
+    let view = View::image(&root, Arc::new(OwnThings::new(root.join("home"), vec![]))).unwrap();
+    let volume = WindowsRoot::at(&view, &DevicePath::new("/")).unwrap();
+    let job = Job::default();
+    let rows = list(&volume, &PersistenceQuery { technique: None, user: Some("an".into()) }, &job).unwrap();
+    let warned = job.take_warnings().join("; ");
+    assert!(rows.is_empty() && warned.contains(r#"nothing that was found runs as "an"; near it: "ann""#), "{warned}");
+}
+
+#[test]
 fn a_task_without_a_descriptor_is_hidden_and_one_without_a_file_is_told() {
     let root = planted();
     let tree = "Microsoft\\Windows NT\\CurrentVersion\\Schedule\\TaskCache\\Tree";
