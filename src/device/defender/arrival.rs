@@ -40,7 +40,6 @@ impl DefenderDevice {
         };
         let account = if self.platform() == "windows" { "SYSTEM" } else { "root" };
         Ok(Arrival {
-            host_name: None,
             os: machines::os(&machine).unwrap_or_else(|| Untrusted::new("unknown")),
             host_name: None,
             kernel: None,
