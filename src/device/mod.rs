@@ -3,6 +3,7 @@
 //! Invariant: `read`, `fetch`, `collect` and `resolve` change nothing; `apply` takes [`Approved`] by value, and every function
 //! with an effect below this module takes an `Order` that only `Approved` hands out.
 
+pub mod defender;
 mod devices;
 mod image;
 pub mod local;
