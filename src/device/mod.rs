@@ -17,8 +17,8 @@ pub(crate) use local::{hold_isolation, revive_isolation};
 use crate::error::Result;
 use crate::guard::Approved;
 use crate::model::{
-    Answer, CollectQuery, DeviceId, DeviceRef, DeviceRow, FileFacts, FileQuery, Job, Outcome, PackageFacts, Query,
-    Step, Supply, Wish,
+    Answer, CollectQuery, DeviceId, DeviceRef, DeviceRow, DeviceTraits, FileFacts, FileQuery, Job, Outcome,
+    PackageFacts, Query, Step, Supply, Wish,
 };
 use std::future::Future;
 use std::pin::Pin;
@@ -47,6 +47,11 @@ pub trait Device: Send + Sync {
 
     /// The device's line in `devices`.
     fn row(&self) -> DeviceRow;
+
+    /// What a policy may know it by, as its backend said when it was opened.
+    fn traits(&self) -> Option<DeviceTraits> {
+        None
+    }
 
     /// Whether it has such a thing; otherwise `E_UNSUPPORTED` with a hint. Asked before anything else of the guard.
     fn supports(&self, wish: &Wish) -> Result<()>;

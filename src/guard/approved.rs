@@ -5,6 +5,7 @@
 
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{DeviceId, RequestId, Step};
+use std::sync::Arc;
 
 /// A plan that a person approved, once, for one device.
 #[must_use = "an approval that is not run is lost"]
@@ -12,6 +13,7 @@ pub struct Approved {
     request: RequestId,
     device: DeviceId,
     steps: Vec<Step>,
+    people: Vec<String>,
 }
 
 /// One step of an approved plan: the key that every function with an effect takes.
@@ -19,11 +21,12 @@ pub struct Approved {
 pub struct Order {
     step: Step,
     request: RequestId,
+    people: Arc<[String]>,
 }
 
 impl Approved {
-    pub(super) fn consumed(request: RequestId, device: DeviceId, steps: Vec<Step>) -> Self {
-        Approved { request, device, steps }
+    pub(super) fn consumed(request: RequestId, device: DeviceId, steps: Vec<Step>, people: Vec<String>) -> Self {
+        Approved { request, device, steps, people }
     }
 
     pub fn device(&self) -> &DeviceId {
@@ -52,8 +55,12 @@ impl Approved {
                 format!("the plan was approved for {}, not for {on}", self.device),
             ));
         }
-        let request = self.request;
-        Ok(self.steps.into_iter().map(move |step| Order { step, request: request.clone() }))
+        let (request, people) = (self.request, Arc::from(self.people));
+        Ok(self.steps.into_iter().map(move |step| Order {
+            step,
+            request: request.clone(),
+            people: Arc::clone(&people),
+        }))
     }
 }
 
@@ -65,10 +72,15 @@ impl Order {
     pub fn request(&self) -> &RequestId {
         &self.request
     }
+
+    /// Who said yes.
+    pub fn people(&self) -> &[String] {
+        &self.people
+    }
 }
 
 /// For tests of effects, which need an approval and no person.
 #[cfg(test)]
 pub(crate) fn approved_for_test(device: &DeviceId, steps: Vec<Step>) -> Approved {
-    Approved::consumed(RequestId::mint(), device.clone(), steps)
+    Approved::consumed(RequestId::mint(), device.clone(), steps, vec!["alex".into()])
 }

@@ -97,6 +97,13 @@ impl Guard {
             if !same {
                 return Err(turn.invalidate(entry, ErrorCode::DigestMismatch, "plan"));
             }
+            // Its backend was asked again since: what it says of the device now decides.
+            if let Some(now) = self.place_now(&policy, &entry.device.id)
+                && now.as_ref().map(|(group, tier)| (group.as_str(), *tier))
+                    != Some((entry.device.group.as_str(), entry.device.tier))
+            {
+                return Err(turn.invalidate(entry, ErrorCode::PolicyChanged, "tier"));
+            }
             let entitled = |p: &&String| {
                 state.approvers.contains_key(*p) && policy.is_entitled(p, &entry.device.group, entry.device.tier)
             };
@@ -108,7 +115,7 @@ impl Guard {
                 let record = turn.about(event, entry).channel("approvals").detail(&told);
                 turn.put(record);
             }
-            Ok(Approved::consumed(plan.request_id, plan.device.id, plan.steps))
+            Ok(Approved::consumed(plan.request_id, plan.device.id, plan.steps, entry.yes.clone()))
         });
         match approved {
             Ok(approved) => Ok((approved, execution)),

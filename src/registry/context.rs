@@ -229,6 +229,9 @@ impl<'a> Context<'a> {
         let sessions = &self.core.sessions;
         sessions.check_room(&self.call.principal)?;
         let device = sessions.device(device, self.job).await?;
+        if let Some(traits) = device.traits() {
+            self.core.guard.know(device.id(), traits);
+        }
         let asked = ArrivalQuery::default().query();
         let arrival = ArrivalQuery::pick(device.read(asked, self.job).await?)?;
         let session = sessions.open(
@@ -272,11 +275,12 @@ impl<'a> Context<'a> {
     /// What can be connected to, with group and tier.
     pub async fn devices(&self) -> Result<Vec<DeviceRow>> {
         let mut rows = self.core.sessions.device_rows().await?;
-        for row in &mut rows {
-            let id = row.id.clone();
-            (row.group, row.tier) = self.core.guard(move |g| g.place(&id)).await?;
-        }
-        Ok(rows)
+        self.core
+            .guard(move |g| {
+                g.place_rows(&mut rows);
+                rows
+            })
+            .await
     }
 
     /// Seals a file of the device into the evidence store.
