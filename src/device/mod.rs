@@ -15,10 +15,10 @@ pub(crate) use local::linux::effect::{hold as hold_isolation, revive as revive_i
 pub(crate) use local::{hold_isolation, revive_isolation};
 
 use crate::error::Result;
-use crate::guard::Approved;
+use crate::guard::{Adopted, Approved};
 use crate::model::{
-    Answer, CollectQuery, DeviceId, DeviceRef, DeviceRow, DeviceTraits, FileFacts, FileQuery, Job, Outcome,
-    PackageFacts, Query, Step, Supply, Wish,
+    Answer, CollectQuery, DeviceId, DeviceRef, DeviceRow, DeviceTraits, End, FileFacts, FileQuery, Job, Outcome,
+    PackageFacts, Query, Step, Supply, Verified, Wish,
 };
 use std::future::Future;
 use std::pin::Pin;
@@ -65,6 +65,18 @@ pub trait Device: Send + Sync {
 
     /// Looks, never touches.
     fn resolve<'a>(&'a self, wish: &'a Wish, job: &'a Arc<Job>) -> Fut<'a, Result<Vec<Step>>>;
+
+    /// What became of what a backend has taken; one look, nothing is begun.
+    fn adopt<'a>(&'a self, _: Adopted, _: &'a Arc<Job>) -> Fut<'a, Outcome> {
+        Box::pin(async {
+            Outcome {
+                rows: Vec::new(),
+                verified: Verified::Unknown,
+                end: End::Unknown { message: "the device does not go on with what was begun".into() },
+                warnings: Vec::new(),
+            }
+        })
+    }
 
     /// Used up by running it. `supply` gives the bytes of library files.
     fn apply<'a>(&'a self, approved: Approved, supply: Arc<dyn Supply>, job: &'a Arc<Job>) -> Fut<'a, Outcome>;

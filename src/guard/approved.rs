@@ -4,7 +4,7 @@
 //! running it.
 
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{DeviceId, RequestId, Step};
+use crate::model::{DeviceId, Handed, RequestId, Step};
 use std::sync::Arc;
 
 /// A plan that a person approved, once, for one device.
@@ -14,6 +14,18 @@ pub struct Approved {
     device: DeviceId,
     steps: Vec<Step>,
     people: Vec<String>,
+    window_s: u64,
+}
+
+/// What is left of a plan whose executor died after a backend had taken it, or may have: nothing of it is begun again.
+#[must_use = "what is not looked after stays open"]
+pub struct Adopted {
+    pub request: RequestId,
+    pub device: DeviceId,
+    pub steps: Vec<Step>,
+    pub handed: Vec<Handed>,
+    /// Whether a backend that has not begun it is too late.
+    pub is_late: bool,
 }
 
 /// One step of an approved plan: the key that every function with an effect takes.
@@ -26,7 +38,21 @@ pub struct Order {
 
 impl Approved {
     pub(super) fn consumed(request: RequestId, device: DeviceId, steps: Vec<Step>, people: Vec<String>) -> Self {
-        Approved { request, device, steps, people }
+        Approved { request, device, steps, people, window_s: 0 }
+    }
+
+    /// What a backend has not begun within it is taken back.
+    pub(super) fn within(self, window_s: u64) -> Self {
+        Approved { window_s, ..self }
+    }
+
+    pub fn window_s(&self) -> u64 {
+        self.window_s
+    }
+
+    /// Whether who is asked may go on with a step when this process has ended.
+    pub fn outlives(&self) -> bool {
+        self.steps.iter().any(Step::outlives)
     }
 
     pub fn device(&self) -> &DeviceId {

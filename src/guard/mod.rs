@@ -24,7 +24,7 @@ mod votes;
 
 #[cfg(test)]
 pub(crate) use approved::approved_for_test;
-pub use approved::{Approved, Order};
+pub use approved::{Adopted, Approved, Order};
 pub use execute::Execution;
 pub use library::{ScriptBallot, ScriptPrompt, Shelved, Upload};
 pub use people::{Enrolled, Enrolment};
@@ -275,7 +275,7 @@ impl Guard {
     }
 
     fn is_stale(&self, entry: &Entry, now: &Moment) -> bool {
-        entry.life.is_due(now) || (entry.life.stage == step::Stage::Consuming && !self.is_running(&entry.id))
+        entry.life.is_due(now) || (entry.is_lost(now) && !self.is_running(&entry.id))
     }
 }
 

@@ -19,6 +19,7 @@ mod query;
 mod report;
 mod row;
 mod target;
+mod tenant;
 mod time;
 
 pub use collect::*;
@@ -37,4 +38,5 @@ pub use query::*;
 pub use report::*;
 pub use row::*;
 pub use target::*;
+pub use tenant::*;
 pub use time::*;

@@ -18,6 +18,8 @@ pub fn on_host(wish: &Wish) -> Result<()> {
         Wish::Isolate { .. } | Wish::Release => return system(wish),
         Wish::Run { .. } => "this build has no code to run scripts; the typed commands look at the host",
         Wish::DeleteScript { .. } => "the script library is on no device",
+        Wish::Scan { .. } => "scans of this host only look: `scan` reads",
+        Wish::AddIndicator { .. } | Wish::RemoveIndicator { .. } => "indicators are a Defender tenant's",
         Wish::Disclose(_) => "content is read from the evidence store with `evidence`",
     };
     Err(no_wish(wish, "local", hint))
