@@ -14,7 +14,7 @@ pub struct Devices;
 pub struct Args {
     /// Part of the id or name
     query: Option<String>,
-    /// local, image
+    /// local, image, defender
     backend: Option<String>,
 }
 
@@ -33,8 +33,8 @@ impl Command for Devices {
     type Output = Listing<DeviceRow>;
 
     async fn run(args: Args, cx: &Context<'_>) -> Result<Reply<Self::Output>> {
-        let query = args.query.map(|q| q.to_lowercase());
-        let mut rows = cx.devices().await?;
+        let query = args.query.as_ref().map(|q| q.to_lowercase());
+        let mut rows = cx.devices(args.query.as_deref(), args.backend.as_deref()).await?;
         rows.retain(|row| {
             let named =
                 |q: &String| row.id.as_str().to_lowercase().contains(q) || row.name.raw().to_lowercase().contains(q);

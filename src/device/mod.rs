@@ -17,8 +17,8 @@ pub(crate) use local::{hold_isolation, revive_isolation};
 use crate::error::Result;
 use crate::guard::{Adopted, Approved};
 use crate::model::{
-    Answer, CollectQuery, DeviceId, DeviceRef, DeviceRow, DeviceTraits, End, FileFacts, FileQuery, Job, Outcome,
-    PackageFacts, Query, Step, Supply, Verified, Wish,
+    Answer, CollectQuery, DeviceId, DevicePath, DeviceRef, DeviceRow, DeviceTraits, End, FileFacts, FileQuery, Job,
+    Outcome, PackageFacts, Query, Step, Supply, Verified, Wish,
 };
 use std::future::Future;
 use std::pin::Pin;
@@ -51,6 +51,11 @@ pub trait Device: Send + Sync {
     /// What a policy may know it by, as its backend said when it was opened.
     fn traits(&self) -> Option<DeviceTraits> {
         None
+    }
+
+    /// A path of the session as the device knows it: below this directory, or alone where it is absolute.
+    fn join(&self, directory: &DevicePath, path: &DevicePath) -> DevicePath {
+        directory.join(path)
     }
 
     /// Whether it has such a thing; otherwise `E_UNSUPPORTED` with a hint. Asked before anything else of the guard.

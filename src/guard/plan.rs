@@ -6,7 +6,8 @@ use super::policy::{Level, Tier};
 use crate::audit::{Moment, escape};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{
-    CommandId, DeviceId, DevicePath, IsolationKind, LibraryItem, RequestId, SessionId, Sha256, Step, TenantDeed, Timestamp,
+    CommandId, DeviceId, DevicePath, IsolationKind, LibraryItem, RequestId, SessionId, Sha256, Step, TenantDeed,
+    Timestamp,
 };
 use crate::principal::{Principal, Transport};
 use serde::{Deserialize, Serialize};

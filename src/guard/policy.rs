@@ -18,8 +18,19 @@ pub(super) const LOCAL: &str = "local";
 pub(super) const THIS_HOST: &str = "this-host";
 
 /// Commands that the floor holds for. A disclosure is gated too, with its own floor.
-const FLOOR: &[&str] =
-    &["run", "remediate", "isolate", "release", "undo", "putfile", "collect", "library", "library delete", "scan", "indicator"];
+const FLOOR: &[&str] = &[
+    "run",
+    "remediate",
+    "isolate",
+    "release",
+    "undo",
+    "putfile",
+    "collect",
+    "library",
+    "library delete",
+    "scan",
+    "indicator",
+];
 /// The command that every disclosure is a rule's business as, whichever tool found what is secret.
 pub const DISCLOSURE: &str = "evidence";
 /// Addresses that one list of `[isolation]` names at most: a person must be able to look through them.

@@ -4,8 +4,8 @@
 
 use super::{Core, blocking};
 use crate::error::{Error, ErrorCode, Result};
-use crate::guard::RequestView;
 use crate::evidence::Custody;
+use crate::guard::RequestView;
 use crate::model::{Disclosure, Job, Outcome, SessionId, Sha256};
 use crate::shape::Untrusted;
 use std::sync::Arc;

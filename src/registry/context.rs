@@ -118,7 +118,8 @@ impl<'a> Context<'a> {
 
     /// A path of the arguments as the device knows it, below the session's directory.
     pub fn path(&self, path: &DevicePath) -> Result<DevicePath> {
-        Ok(self.session()?.directory().join(path))
+        let session = self.session()?;
+        Ok(session.device.join(&session.directory(), path))
     }
 
     pub fn directory(&self) -> Result<DevicePath> {
@@ -128,6 +129,11 @@ impl<'a> Context<'a> {
     /// Asks the device.
     pub async fn read<Q: Ask>(&self, question: Q) -> Result<Q::Answer> {
         Q::pick(self.device()?.read(question.query(), self.job).await?)
+    }
+
+    /// Whether the device has such a change.
+    pub fn supports(&self, wish: &Wish) -> Result<bool> {
+        Ok(self.device()?.supports(wish).is_ok())
     }
 
     /// Proposes a change: resolved on the device, then a person is asked.
@@ -272,9 +278,11 @@ impl<'a> Context<'a> {
         Ok(entered)
     }
 
-    /// What can be connected to, with group and tier.
-    pub async fn devices(&self) -> Result<Vec<DeviceRow>> {
-        let mut rows = self.core.sessions.device_rows().await?;
+    /// What can be connected to, with group and tier; of a backend, those with this part of an id or name, where it is
+    /// narrowed so far.
+    pub async fn devices(&self, part: Option<&str>, backend: Option<&str>) -> Result<Vec<DeviceRow>> {
+        let mut rows = self.core.sessions.device_rows(part, backend, self.job).await?;
+        // One look at the policy for all: a tenant has thousands of devices.
         self.core
             .guard(move |g| {
                 g.place_rows(&mut rows);

@@ -248,10 +248,22 @@ impl SessionManager {
         self.devices.describe(id)
     }
 
-    /// What can be connected to.
-    pub async fn device_rows(&self) -> Result<Vec<DeviceRow>> {
+    /// What can be connected to without asking a tenant.
+    pub async fn known_rows(&self) -> Result<Vec<DeviceRow>> {
         let devices = self.devices.clone();
         tokio::task::spawn_blocking(move || devices.rows()).await.map_err(broken_off)
+    }
+
+    /// What can be connected to. Devices of a tenant that does not answer are missing, and a warning says so.
+    pub async fn device_rows(
+        &self,
+        part: Option<&str>,
+        backend: Option<&str>,
+        job: &Arc<Job>,
+    ) -> Result<Vec<DeviceRow>> {
+        let mut rows = self.known_rows().await?;
+        rows.extend(self.devices.tenant_rows(part, backend, job).await?);
+        Ok(rows)
     }
 
     /// Runs an approved plan on its device, once.

@@ -3,5 +3,29 @@
 //! Invariant: nothing is asked of the network before the first call; tokens and result links are held in memory only.
 
 pub mod actions;
+mod analyze;
 pub mod api;
+mod arrival;
+mod batch;
 pub mod client;
+mod collect;
+mod device;
+mod document;
+mod effect;
+mod fetch;
+mod gunzip;
+pub mod library;
+mod machines;
+mod pack;
+mod paths;
+mod read;
+mod resolve;
+mod rows;
+mod tenant;
+
+pub use device::DefenderDevice;
+pub use tenant::Tenant;
+
+/// Before a name that another backend has too.
+pub const PREFIX: &str = "defender:";
+pub const BACKEND: &str = "defender";

@@ -7,7 +7,7 @@ use super::pack::{self, Arguments, Shell};
 use super::{DefenderDevice, machines};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{
-    DevicePath, EntityKind, Fact, ItemKind, IsolationKind, Job, LibraryItem, Step, TenantDeed, Timestamp, UndoId, Wish,
+    DevicePath, EntityKind, Fact, IsolationKind, ItemKind, Job, LibraryItem, Step, TenantDeed, Timestamp, UndoId, Wish,
     random_hex,
 };
 use crate::shape::scrub;
@@ -88,8 +88,8 @@ impl DefenderDevice {
                 }
                 deeds
             }
-            Wish::Remediate { kind, ids } => self.by_script("remediate", *kind, ids, job).await?,
-            Wish::Undo { kind, ids } => self.by_script("undo", *kind, ids, job).await?,
+            Wish::Remediate { kind, ids } => self.entities("remediate", *kind, ids, job).await?,
+            Wish::Undo { kind, ids } => self.entities("undo", *kind, ids, job).await?,
             _ => Vec::new(),
         };
         Ok(deeds.into_iter().map(|deed| Step::Tenant { deed: Box::new(deed) }).collect())
@@ -133,9 +133,7 @@ impl DefenderDevice {
             job.warn(format!("what Defender knows of the file was not asked: {}", e.message));
             None
         });
-        let text = |text: Option<&crate::shape::Untrusted>| {
-            text.map(|t| cut(t.raw(), 200)).filter(|t| !t.is_empty())
-        };
+        let text = |text: Option<&crate::shape::Untrusted>| text.map(|t| cut(t.raw(), 200)).filter(|t| !t.is_empty());
         let known = profile.as_ref();
         Ok(TenantDeed::StopAndQuarantine {
             path: info.path.clone(),
@@ -147,13 +145,7 @@ impl DefenderDevice {
         })
     }
 
-    async fn by_script(
-        &self,
-        name: &str,
-        kind: EntityKind,
-        ids: &[String],
-        job: &Arc<Job>,
-    ) -> Result<Vec<TenantDeed>> {
+    async fn entities(&self, name: &str, kind: EntityKind, ids: &[String], job: &Arc<Job>) -> Result<Vec<TenantDeed>> {
         let script = pack::script(name, self.shell()?)?;
         let mut deeds = Vec::new();
         for id in ids {
@@ -200,7 +192,10 @@ fn one_line(parameters: &[String], shell: Shell) -> Result<Option<String>> {
     let mut line = Vec::new();
     for parameter in parameters {
         let is_bad = |c: &char| {
-            FORBIDDEN.contains(c) || QUOTING.contains(c) || c.is_control() || (shell == Shell::Bash && "\\*?[]~#".contains(*c))
+            FORBIDDEN.contains(c)
+                || QUOTING.contains(c)
+                || c.is_control()
+                || (shell == Shell::Bash && "\\*?[]~#".contains(*c))
         };
         if let Some(bad) = parameter.chars().find(is_bad) {
             let what = format!("run: a parameter holds {bad:?}, which a shell on the device would read");

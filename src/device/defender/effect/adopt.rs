@@ -10,11 +10,7 @@ use crate::guard::Adopted;
 use crate::model::{End, Job, Outcome, Step, TenantDeed, Verified};
 use std::sync::Arc;
 
-pub(in crate::device::defender) async fn adopt(
-    device: &DefenderDevice,
-    adopted: Adopted,
-    job: &Arc<Job>,
-) -> Outcome {
+pub(in crate::device::defender) async fn adopt(device: &DefenderDevice, adopted: Adopted, job: &Arc<Job>) -> Outcome {
     let mut outcome = Outcome { rows: Vec::new(), verified: Verified::Yes, end: End::Done, warnings: Vec::new() };
     let found = match find(device, &adopted, job).await {
         Ok(found) => found,
@@ -42,7 +38,9 @@ pub(in crate::device::defender) async fn adopt(
         outcome.verified = Verified::No;
     }
     if step > 0 {
-        job.warn(format!("what steps 1 to {step} came to is in the Action center: the program ended before it was recorded"));
+        job.warn(format!(
+            "what steps 1 to {step} came to is in the Action center: the program ended before it was recorded"
+        ));
     }
     outcome
 }
@@ -71,7 +69,9 @@ async fn find(device: &DefenderDevice, adopted: &Adopted, job: &Job) -> Result<O
     if let Some(handed) = adopted.handed.iter().max_by_key(|h| h.step) {
         let id = ActionId::new(&handed.action);
         return match commented {
-            Some(action) if action.id != id && !adopted.handed.iter().any(|h| action.id == ActionId::new(&h.action)) => {
+            Some(action)
+                if action.id != id && !adopted.handed.iter().any(|h| action.id == ActionId::new(&h.action)) =>
+            {
                 Ok(Some((handed.step + 1, action)))
             }
             _ => Ok(Some((handed.step, device.tenant.client.action(&id, job).await?))),

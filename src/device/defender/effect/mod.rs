@@ -28,11 +28,17 @@ const CANCEL_WITHIN: Duration = Duration::from_secs(60);
 
 /// What one order came to.
 enum Did {
-    Done { row: Box<Remediated>, verified: Verified },
+    Done {
+        row: Box<Remediated>,
+        verified: Verified,
+    },
     Drift(String),
     Failed(Error),
     /// It began and did not come to its end.
-    Broken { row: Box<Remediated>, error: Error },
+    Broken {
+        row: Box<Remediated>,
+        error: Error,
+    },
     Unknown(String),
     GoesOn(String),
 }
@@ -157,8 +163,7 @@ async fn begin(
         job.hand_over(Handed { step: place.index, action: action.id.as_str().to_owned() });
     };
     let begun = || started.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let mut run =
-        std::pin::pin!(device.tenant.actions.run(device.machine_id(), start, &comment, &note, &own));
+    let mut run = std::pin::pin!(device.tenant.actions.run(device.machine_id(), start, &comment, &note, &own));
     let mut is_over = false;
     loop {
         tokio::select! {
@@ -212,7 +217,9 @@ async fn take_back(device: &DefenderDevice, id: &ActionId) -> Did {
     let why = "live-response: not begun within the time that was approved";
     match tokio::time::timeout(CANCEL_WITHIN, device.tenant.actions.cancel(id, why, &calm)).await {
         Ok(Ok(action)) => cancelled(&action),
-        Ok(Err(e)) => Did::Unknown(format!("the action {id} had not begun in time and could not be cancelled: {}", e.message)),
+        Ok(Err(e)) => {
+            Did::Unknown(format!("the action {id} had not begun in time and could not be cancelled: {}", e.message))
+        }
         Err(_) => Did::Unknown(format!("the action {id} had not begun in time, and its cancel was not answered")),
     }
 }
@@ -230,8 +237,11 @@ fn cancelled(action: &MachineAction) -> Did {
 }
 
 fn too_late() -> Error {
-    Error::new(ErrorCode::DeviceOffline, "Defender did not begin it within the time that was approved; it was taken back")
-        .hint("ask again when the device is on")
+    Error::new(
+        ErrorCode::DeviceOffline,
+        "Defender did not begin it within the time that was approved; it was taken back",
+    )
+    .hint("ask again when the device is on")
 }
 
 fn goes_on(id: &ActionId) -> String {

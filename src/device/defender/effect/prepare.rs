@@ -67,10 +67,8 @@ pub(super) async fn prepare(
                 let what = format!("the plan was made with {file_name}, this program has {}", ours.file_name());
                 return Err(Error::new(ErrorCode::ScriptDrift, what).hint("ask again"));
             }
-            let mut arguments = Arguments { nonce: nonce.clone(), ..Arguments::new() }
-                .text("mode", "do")
-                .text("kind", kind.as_str())
-                .text("id", id.as_str());
+            let mut arguments =
+                Arguments::signed(nonce).text("mode", "do").text("kind", kind.as_str()).text("id", id.as_str());
             if let Some(undo_id) = undo_id {
                 arguments = arguments.text("undo_id", undo_id.as_str());
             }
@@ -126,11 +124,7 @@ fn bytes_of(item: &LibraryItem, supply: &dyn Supply) -> Result<Vec<u8>> {
         let what = format!("{} has {} bytes, a tenant's library takes {limit}", item.name, item.size_bytes);
         return Err(Error::new(ErrorCode::TooLarge, what));
     }
-    supply
-        .open(&item.sha256)?
-        .take(limit + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|e| Error::io(item.name.as_str(), e))?;
+    supply.open(&item.sha256)?.take(limit + 1).read_to_end(&mut bytes).map_err(|e| Error::io(item.name.as_str(), e))?;
     match Sha256::of(&bytes) == item.sha256 {
         true => Ok(bytes),
         false => Err(Error::new(ErrorCode::ScriptDrift, format!("{} is not the approved file any more", item.name))),

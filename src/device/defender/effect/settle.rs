@@ -88,10 +88,7 @@ pub(super) async fn settle(
                     row.exit_code = exit_code;
                     Did::Done { row: Box::new(row), verified: Verified::Yes }
                 }
-                Err(e) => Did::Broken {
-                    row: Box::new(row("script", item.name.as_str(), "ran", request)),
-                    error: e,
-                },
+                Err(e) => Did::Broken { row: Box::new(row("script", item.name.as_str(), "ran", request)), error: e },
             }
         }
         TenantDeed::Script { script, kind, id, nonce, .. } => {

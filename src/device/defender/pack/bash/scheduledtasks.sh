@@ -7,8 +7,9 @@ WANTED=''
 
 # Adds the task in name, kind, schedule, command, user, enabled, source.
 add_task() {
+    # By its name, by the file that it stands in, or by that file's path.
     # shellcheck disable=SC2053
-    if [[ -n $WANTED && $1 != $WANTED ]]; then return; fi
+    if [[ -n $WANTED && $1 != $WANTED && ${1%:*} != $WANTED && $7 != $WANTED ]]; then return; fi
     open_object
     put_text name "$1"
     O+=",\"kind\":\"$2\""

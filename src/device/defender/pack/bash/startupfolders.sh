@@ -15,29 +15,36 @@ add() {
     fi
 }
 
-# What an entry of the desktop runs, and why it may not, into REPLY.
+# What an entry of the desktop runs, and where it does not, into REPLY.
 entry_target() {
-    local line key value exec='' hidden='' only='' here=false
+    local line key value exec='' conditions='' here=false
+    local -A seen=()
     while IFS= read -r line || [[ -n $line ]]; do
-        trimmed "${line%$'\r'}"
+        trimmed "$line"
         line=$REPLY
-        case $line in
-            '[Desktop Entry]') here=true ;;
-            '['*) here=false ;;
-        esac
-        if [[ $here == false || $line != *=* ]]; then continue; fi
+        if [[ $line == '['* ]]; then
+            here=false
+            if [[ $line == '[Desktop Entry]' ]]; then here=true; fi
+            continue
+        fi
+        if [[ $here == false || $line != *=* || $line == '#'* ]]; then continue; fi
         trimmed "${line%%=*}"
         key=$REPLY
         trimmed "${line#*=}"
         value=$REPLY
         case $key in
-            Exec) exec=$value ;;
-            Hidden) if [[ $value == true ]]; then hidden=' (switched off: Hidden)'; fi ;;
-            X-GNOME-Autostart-enabled) if [[ $value == false ]]; then hidden=' (switched off: X-GNOME-Autostart-enabled)'; fi ;;
-            OnlyShowIn) only=" (only in $value)" ;;
+            Exec | Hidden | OnlyShowIn | NotShowIn | TryExec | X-GNOME-Autostart-enabled | AutostartCondition) ;;
+            *) continue ;;
+        esac
+        if [[ -n ${seen[$key]-} ]]; then continue; fi
+        seen[$key]=1
+        case $key=$value in
+            Exec=*) exec=$value ;;
+            Hidden=false | X-GNOME-Autostart-enabled=true) ;;
+            *) conditions+="${conditions:+; }$key=$value" ;;
         esac
     done < <(within head -c "$FILE_LIMIT" -- "$1" 2>/dev/null | tr -d '\000')
-    REPLY=$exec$hidden$only
+    REPLY=$exec${exec:+${conditions:+; }}$conditions
 }
 
 main() {

@@ -14,17 +14,17 @@ function Add-LrSocket([string]$Protocol, [string]$Local, [int]$LocalPort, [strin
     Add-LrRow $row
 }
 
-# As `ss` names them.
+# As Linux names them; nothing where the name is none of them.
 function ConvertTo-LrState([string]$State) {
     $names = @{
-        Listen = 'LISTEN'; Listening = 'LISTEN'; Established = 'ESTABLISHED'; SynSent = 'SYN-SENT'; Syn_Sent = 'SYN-SENT'
-        SynReceived = 'SYN-RECV'; Syn_Received = 'SYN-RECV'; FinWait1 = 'FIN-WAIT-1'; Fin_Wait_1 = 'FIN-WAIT-1'
-        FinWait2 = 'FIN-WAIT-2'; Fin_Wait_2 = 'FIN-WAIT-2'; CloseWait = 'CLOSE-WAIT'; Close_Wait = 'CLOSE-WAIT'
-        Closing = 'CLOSING'; LastAck = 'LAST-ACK'; Last_Ack = 'LAST-ACK'; TimeWait = 'TIME-WAIT'; Time_Wait = 'TIME-WAIT'
+        Listen = 'LISTEN'; Listening = 'LISTEN'; Established = 'ESTABLISHED'; SynSent = 'SYN_SENT'; Syn_Sent = 'SYN_SENT'
+        SynReceived = 'SYN_RECV'; Syn_Received = 'SYN_RECV'; FinWait1 = 'FIN_WAIT1'; Fin_Wait_1 = 'FIN_WAIT1'
+        FinWait2 = 'FIN_WAIT2'; Fin_Wait_2 = 'FIN_WAIT2'; CloseWait = 'CLOSE_WAIT'; Close_Wait = 'CLOSE_WAIT'
+        Closing = 'CLOSING'; LastAck = 'LAST_ACK'; Last_Ack = 'LAST_ACK'; TimeWait = 'TIME_WAIT'; Time_Wait = 'TIME_WAIT'
         Closed = 'CLOSED'; DeleteTCB = 'CLOSED'; Bound = 'CLOSED'
     }
     if ($names.ContainsKey($State)) { return $names[$State] }
-    return 'UNKNOWN'
+    return $null
 }
 
 function Split-LrEndpoint([string]$Text) {
@@ -53,7 +53,7 @@ Invoke-LrScript 'connections' {
         foreach ($socket in $tcp) {
             Add-LrSocket 'tcp' $socket.LocalAddress $socket.LocalPort $socket.RemoteAddress $socket.RemotePort (ConvertTo-LrState ([string]$socket.State)) $socket.OwningProcess $names
         }
-        foreach ($socket in $udp) { Add-LrSocket 'udp' $socket.LocalAddress $socket.LocalPort '' 0 'UNCONN' $socket.OwningProcess $names }
+        foreach ($socket in $udp) { Add-LrSocket 'udp' $socket.LocalAddress $socket.LocalPort '' 0 'UNCONNECTED' $socket.OwningProcess $names }
         return
     }
     foreach ($line in (Invoke-LrTool 'netstat.exe' @('-ano') 120).Split("`n")) {
@@ -63,11 +63,11 @@ Invoke-LrScript 'connections' {
             $remote = Split-LrEndpoint $words[2]
             # The names of states are translated; a listening socket has no remote port in any language.
             $state = ConvertTo-LrState $words[3]
-            if ($state -eq 'UNKNOWN' -and $remote[1] -eq 0) { $state = 'LISTEN' }
+            if ($null -eq $state) { $state = if ($remote[1] -eq 0) { 'LISTEN' } else { 'ESTABLISHED' } }
             Add-LrSocket 'tcp' $local[0] $local[1] $remote[0] $remote[1] $state ([long]$words[-1]) $names
         } elseif ($words[0] -eq 'UDP' -and $words.Count -ge 4) {
             $local = Split-LrEndpoint $words[1]
-            Add-LrSocket 'udp' $local[0] $local[1] '' 0 'UNCONN' ([long]$words[-1]) $names
+            Add-LrSocket 'udp' $local[0] $local[1] '' 0 'UNCONNECTED' ([long]$words[-1]) $names
         }
     }
 }

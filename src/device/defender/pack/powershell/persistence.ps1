@@ -259,7 +259,7 @@ function Find-LrServices {
 
 function Find-LrTasks {
     $service = New-Object -ComObject 'Schedule.Service'
-    $service.Connect()
+    [void]$service.Connect()
     $stack = New-Object System.Collections.Stack
     $stack.Push($service.GetFolder('\'))
     while ($stack.Count -gt 0) {
@@ -324,15 +324,16 @@ function Find-LrFiles($Profiles) {
     $windows = [Environment]::GetFolderPath('Windows')
     foreach ($place in $script:LrPlaces) {
         if (-not (Test-LrWanted $place[0] $place[1])) { continue }
-        $tops = switch ($place[2]) {
-            'Windows' { , @($null, $windows) }
-            'Root' { , @($null, [System.IO.Path]::GetPathRoot($windows).TrimEnd('\')) }
-            'User' { foreach ($entry in $Profiles) { , @($entry, $entry.Folder) } }
+        $tops = New-Object System.Collections.ArrayList
+        switch ($place[2]) {
+            'Windows' { [void]$tops.Add(@($null, $windows)) }
+            'Root' { [void]$tops.Add(@($null, [System.IO.Path]::GetPathRoot($windows).TrimEnd('\'))) }
+            'User' { foreach ($entry in $Profiles) { [void]$tops.Add(@($entry, $entry.Folder)) } }
         }
-        foreach ($top in @($tops)) {
+        foreach ($top in $tops) {
             $path = "$($top[1])\$($place[3])"
             if ($path.EndsWith('\*')) {
-                Find-LrFolder $place[0] $place[1] $path.Substring(0, $path.Length - 2) $top[0] $place[4]
+                Find-LrFolder $place[0] $place[1] ($path.Substring(0, $path.Length - 2)) $top[0] $place[4]
             } elseif ([System.IO.File]::Exists($path)) {
                 Add-LrFind $place[0] $place[1] $path @{ owner = $top[0]; file = $path; note = $place[4] }
             }

@@ -8,6 +8,14 @@ $ProgressPreference = 'SilentlyContinue'
 $WarningPreference = 'SilentlyContinue'
 $VerbosePreference = 'SilentlyContinue'
 
+# Where an application control policy takes the classes of .NET away, nothing below works: said in the same form.
+if ([string]$ExecutionContext.SessionState.LanguageMode -ne 'FullLanguage') {
+    Write-Output "@@live-response $('0' * 32) begin"
+    Write-Output '{"v":1,"script":"prelude","complete":false,"warnings":[],"error":{"code":"E_UNSUPPORTED","message":"PowerShell runs in constrained language mode here: sign the scripts, or allow them"}}'
+    Write-Output "@@live-response $('0' * 32) end"
+    return
+}
+
 $script:LrClock = [System.Diagnostics.Stopwatch]::StartNew()
 $script:LrNonce = '0' * 32
 $script:LrLimit = 540
@@ -289,9 +297,32 @@ function ConvertTo-LrPath($Path) {
         } else {
             $number = [int]$char
             foreach ($byte in @((0xe0 -bor ($number -shr 12)), (0x80 -bor (($number -shr 6) -band 0x3f)), (0x80 -bor ($number -band 0x3f)))) {
-                [void]$build.Append('\x').Append($byte.ToString('X2'))
+                [void]$build.Append('\x').Append($byte.ToString('x2'))
             }
         }
+    }
+    return $build.ToString()
+}
+
+# Text of bytes that are UTF-8, or halves of surrogates written as such bytes.
+function ConvertFrom-LrBytes([byte[]]$Bytes) {
+    $strict = New-Object System.Text.UTF8Encoding $false, $true
+    $build = New-Object System.Text.StringBuilder
+    $i = 0
+    while ($i -lt $Bytes.Length) {
+        if ($i + 2 -lt $Bytes.Length -and $Bytes[$i] -eq 0xed -and $Bytes[$i + 1] -ge 0xa0) {
+            [void]$build.Append([char](0xd000 -bor (($Bytes[$i + 1] -band 0x3f) -shl 6) -bor ($Bytes[$i + 2] -band 0x3f)))
+            $i += 3
+            continue
+        }
+        $length = 1
+        if ($Bytes[$i] -ge 0xf0) { $length = 4 } elseif ($Bytes[$i] -ge 0xe0) { $length = 3 } elseif ($Bytes[$i] -ge 0xc0) { $length = 2 }
+        try {
+            [void]$build.Append($strict.GetString($Bytes, $i, $length))
+        } catch {
+            Stop-Lr 'E_BAD_ARGS' 'the path has bytes that no name on Windows has'
+        }
+        $i += $length
     }
     return $build.ToString()
 }
@@ -307,21 +338,20 @@ function ConvertFrom-LrPath([string]$Text) {
             continue
         }
         $rest = $Text.Substring($i)
-        $three = [regex]::Match($rest, '\A\\x([eE][dD])\\x([89abAB][0-9a-fA-F])\\x([89abAB][0-9a-fA-F])')
-        $one = [regex]::Match($rest, '\A\\x([0-7][0-9a-fA-F])')
+        $run = [regex]::Match($rest, '\A(\\x[0-9a-fA-F]{2})+')
+        $unit = [regex]::Match($rest, '\A\\u([0-9a-fA-F]{4})')
         if ($rest.Length -gt 1 -and $rest[1] -eq '\') {
             [void]$build.Append('\')
             $i += 2
-        } elseif ($three.Success) {
-            $high = [Convert]::ToInt32($three.Groups[2].Value, 16) -band 0x3f
-            $low = [Convert]::ToInt32($three.Groups[3].Value, 16) -band 0x3f
-            [void]$build.Append([char](0xd000 -bor ($high -shl 6) -bor $low))
-            $i += $three.Length
-        } elseif ($one.Success) {
-            [void]$build.Append([char][Convert]::ToInt32($one.Groups[1].Value, 16))
-            $i += $one.Length
+        } elseif ($run.Success) {
+            $bytes = [byte[]]@($run.Value.Split([char[]]'\x', [System.StringSplitOptions]::RemoveEmptyEntries) | ForEach-Object { [Convert]::ToByte($_, 16) })
+            [void]$build.Append((ConvertFrom-LrBytes $bytes))
+            $i += $run.Length
+        } elseif ($unit.Success) {
+            [void]$build.Append([char][Convert]::ToInt32($unit.Groups[1].Value, 16))
+            $i += $unit.Length
         } else {
-            Stop-Lr 'E_BAD_ARGS' 'the path has bytes that no name on Windows has'
+            Stop-Lr 'E_BAD_ARGS' 'after esc: a backslash starts \xNN, \uNNNN or \\'
         }
     }
     return $build.ToString()
@@ -383,7 +413,10 @@ function Open-LrKey($Top, [string]$Path, [string]$Shown) {
 # Text of a value without its variables filled in; nothing where it is not there.
 function Get-LrValue($Key, [string]$Name) {
     if ($null -eq $Key) { return $null }
-    return $Key.GetValue($Name, $null, [Microsoft.Win32.RegistryValueOptions]::DoNotExpandEnvironmentNames)
+    $data = $Key.GetValue($Name, $null, [Microsoft.Win32.RegistryValueOptions]::DoNotExpandEnvironmentNames)
+    # A list stays one: a function would hand out its items one by one.
+    if ($data -is [array]) { return , $data }
+    return $data
 }
 
 # Everybody with a profile: Sid, Name, Leaf, Folder, Loaded.
@@ -605,6 +638,7 @@ function Invoke-LrTool([string]$Name, [string[]]$Arguments, [int]$Seconds) {
     $start.CreateNoWindow = $true
     $start.RedirectStandardOutput = $true
     $start.RedirectStandardError = $true
+    $start.StandardOutputEncoding = [System.Text.Encoding]::GetEncoding([System.Globalization.CultureInfo]::CurrentCulture.TextInfo.OEMCodePage)
     $process = [System.Diagnostics.Process]::Start($start)
     try {
         $output = $process.StandardOutput.ReadToEndAsync()

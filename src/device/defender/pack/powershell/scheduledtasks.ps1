@@ -34,8 +34,8 @@ function New-LrTaskRow($Task) {
         $xml = New-Object System.Xml.XmlDocument
         $xml.XmlResolver = $null
         $xml.LoadXml($Task.Xml)
-        $row['schedule'] = Get-LrTriggerText $xml.SelectNodes("/*/*[local-name()='Triggers']/*")
-        $row['command'] = Get-LrTaskText $xml.SelectNodes("/*/*[local-name()='Actions']/*")
+        $row['schedule'] = Get-LrTriggerText ($xml.SelectNodes("/*/*[local-name()='Triggers']/*"))
+        $row['command'] = Get-LrTaskText ($xml.SelectNodes("/*/*[local-name()='Actions']/*"))
         $user = $xml.SelectSingleNode("/*/*[local-name()='Principals']/*/*[local-name()='UserId' or local-name()='GroupId']")
         if ($null -ne $user) {
             $row['user'] = $user.InnerText
@@ -58,7 +58,7 @@ Invoke-LrScript 'scheduledtasks' {
     $wanted = Get-LrArg $Arguments 'name' 'text' ''
     $wanted = $wanted.Trim('\')
     $service = New-Object -ComObject 'Schedule.Service'
-    $service.Connect()
+    [void]$service.Connect()
     $stack = New-Object System.Collections.Stack
     $stack.Push($service.GetFolder('\'))
     while ($stack.Count -gt 0) {
