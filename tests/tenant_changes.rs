@@ -188,3 +188,100 @@ fn a_process_that_dies_in_between_is_adopted_and_nothing_starts_twice() {
     assert_eq!(case.tenant.count("isolate"), 1);
     assert_eq!((case.home.count("exec.finished"), case.home.count("exec.unknown")), (1, 0));
 }
+
+#[test]
+fn an_indicator_is_added_and_removed_and_never_replaced() {
+    let group = |_: &Simulator| "[[group]]\nname = \"lab\"\ntier = \"T3\"\ndevices = [\"defender\"]\n".to_owned();
+    let case = Case::new(&[], "allow_shared_account = true", group);
+    let before =
+        case.run(&["call", "indicator", "{}"], "").expect(0).json()["data"]["rows"].as_array().map_or(0, Vec::len);
+    let add = json!({ "action": "add", "type": "domain", "value": "bad.example", "effect": "block", "title": "C2" });
+    let ask = |arguments: &Value| case.run(&["call", "indicator", &arguments.to_string()], "");
+    let pending = ask(&add).expect(4).json();
+    let screen = case.screen(&pending);
+    assert!(screen.contains("bad.example") && screen.contains("every device") && screen.contains("Block"), "{screen}");
+    assert_eq!(case.tenant.count("add_indicator"), 0);
+    let said = case.approve(&pending, "").expect(0).out();
+    assert!(said.contains("verified: yes"), "{said}");
+    ask(&add).expect(1).says("E_EXISTS");
+    let rows = ask(&json!({ "value": "bad.example" })).expect(0).json()["data"]["rows"].clone();
+    assert_eq!((rows.as_array().map_or(0, Vec::len), &rows[0]["effect"]), (1, &json!("Block")), "{rows}");
+    let pending = ask(&json!({ "action": "remove", "id": rows[0]["id"] })).expect(4).json();
+    case.approve(&pending, "").expect(0);
+    let after = ask(&json!({})).expect(0).json()["data"]["rows"].as_array().map_or(0, Vec::len);
+    assert_eq!((before, case.tenant.count("delete_indicator")), (after, 1));
+}
+
+#[test]
+fn hunting_reads_and_a_bad_query_says_why() {
+    let case = Case::new(&[], "", |_| String::new() + &lab("x"));
+    let hunt = |arguments: Value| case.run(&["call", "hunt", &arguments.to_string()], "");
+    let found = hunt(json!({ "query": "DeviceProcessEvents | take 3" })).expect(0).json();
+    assert_eq!(found["data"]["rows"].as_array().map_or(0, Vec::len), 3, "{found}");
+    assert_eq!(hunt(json!({ "query": "Nonsense" })).code(), 1);
+    hunt(json!({ "query": "DeviceProcessEvents", "timespan": "90d" })).expect(2).says("E_BAD_ARGS");
+}
+
+impl Case {
+    /// Puts the script pack into the tenant's library.
+    fn sync(&self) {
+        self.run(&["library", "sync"], "").expect(0);
+    }
+}
+
+#[test]
+fn a_library_script_runs_once_and_its_output_is_kept() {
+    let (case, name) = Case::of("linux", &[]);
+    let script = case.home.file("who.sh", "#!/bin/sh\necho \"ran with $1 and $2\"\nexit 3\n");
+    case.run(&["library", "add", &script.display().to_string()], "").expect(0);
+    case.run(&["library", "approve", "who.sh"], &format!("{}\n", case.person.code())).expect(0);
+    case.call(&name, "run", json!({ "script": "who.sh", "parameters": ["$(id)"] })).expect(2).says("E_BAD_ARGS");
+    case.call(&name, "run", json!({ "script": "who.sh", "parameters": ["`id`"] })).expect(2).says("E_BAD_ARGS");
+    let pending = case.ask(&name, "run", json!({ "script": "who.sh", "parameters": ["a b", "c"] }));
+    let screen = case.screen(&pending);
+    assert!(screen.contains("lr-run-who-") && screen.contains("\"a b\" c"), "{screen}");
+    let said = case.approve(&pending, &name).expect(0).out();
+    assert!(said.contains("ran"), "{said}");
+    let status = case.status(&pending);
+    assert_eq!(status["state"], "completed", "{status}");
+    assert!(status["data"]["content"].to_string().contains("ran with"), "{status}");
+    assert_eq!(case.tenant.count("run_live_response"), 1);
+}
+
+#[test]
+fn a_script_that_somebody_changed_in_the_tenant_does_not_run() {
+    let (case, name) = Case::of("linux", &[]);
+    let script = case.home.file("x.sh", "#!/bin/sh\necho x\n");
+    case.run(&["library", "add", &script.display().to_string()], "").expect(0);
+    case.run(&["library", "approve", "x.sh"], &format!("{}\n", case.person.code())).expect(0);
+    let pending = case.ask(&name, "run", json!({ "script": "x.sh" }));
+    let screen = case.screen(&pending);
+    let uploaded = screen.split_whitespace().find(|w| w.starts_with("lr-run-x-")).expect("its name").to_owned();
+    let token = case.tenant.token();
+    case.tenant.upload(&token, &uploaded, "#!/bin/sh\necho something else\n");
+    case.approve(&pending, &name).expect(1).says("E_SCRIPT_DRIFT");
+    assert_eq!(case.tenant.count("run_live_response"), 0);
+}
+
+#[test]
+fn a_file_is_taken_away_by_its_facts_and_comes_back() {
+    if !support::tools::root() {
+        return;
+    }
+    let (case, name) = Case::of("linux", &[]);
+    case.sync();
+    let there = |path: &str| case.call(&name, "fileinfo", json!({ "path": path }));
+    let found = case.call(&name, "findfile", json!({ "name": "*", "path": "/home", "max_depth": 4 })).expect(0).json();
+    let rows = found["data"]["rows"].as_array().expect("rows").clone();
+    let file = rows.iter().find(|r| r["kind"] == "file").expect("a file");
+    let path = text(&file["path"]);
+    let pending = case.ask(&name, "remediate", json!({ "type": "file", "id": path }));
+    let screen = case.screen(&pending);
+    assert!(screen.contains("sha256") && screen.contains("identity") && screen.contains(&path), "{screen}");
+    let said = case.approve(&pending, "").expect(0).out();
+    assert!(said.contains("verified: yes"), "{said}");
+    there(&path).expect(1).says("E_NOT_FOUND");
+    let pending = case.ask(&name, "undo", json!({ "type": "file", "id": path }));
+    case.approve(&pending, "").expect(0);
+    there(&path).expect(0);
+}

@@ -8,6 +8,7 @@ mod devices;
 mod image;
 pub mod local;
 
+pub use defender::BACKEND as TENANT;
 pub use devices::Devices;
 #[cfg(target_os = "linux")]
 pub(crate) use local::linux::effect::{hold as hold_isolation, revive as revive_isolation};

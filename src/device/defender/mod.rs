@@ -22,9 +22,11 @@ mod read;
 mod resolve;
 mod rows;
 mod tenant;
+mod whole;
 
 pub use device::DefenderDevice;
 pub use tenant::Tenant;
+pub use whole::TenantDevice;
 
 /// Before a name that another backend has too.
 pub const PREFIX: &str = "defender:";

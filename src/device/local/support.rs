@@ -65,6 +65,8 @@ pub fn no_query(query: &Query, device: &str) -> Error {
         Query::Processes(_) => ("processes", "it needs a running system: `local`"),
         Query::Connections(_) => ("connections", "it needs a running system: `local`"),
         Query::Remediated(_) => ("remediate list", "nothing is changed on an image"),
+        Query::Hunt(_) => ("hunt", "it asks a Defender tenant, without a session"),
+        Query::Indicators(_) => ("indicator", "indicators are a Defender tenant's"),
         Query::Arrival(_) => ("connect", NOT_LINUX),
         Query::Enter(_) => ("cd", NOT_LINUX),
         Query::Dir(_) => ("dir", NOT_LINUX),
