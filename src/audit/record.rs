@@ -42,6 +42,7 @@ pub const EVENTS: &[&str] = &[
     "library.approved",
     "library.approval_rejected",
     "library.upload_rejected",
+    "library.synced",
     "approver.enrolled",
     "approver.removed",
     "grant.created",

@@ -9,6 +9,7 @@ mod image;
 pub mod local;
 
 pub use defender::BACKEND as TENANT;
+pub use defender::library::Synced;
 pub use devices::Devices;
 #[cfg(target_os = "linux")]
 pub(crate) use local::linux::effect::{hold as hold_isolation, revive as revive_isolation};

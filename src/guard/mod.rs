@@ -26,7 +26,7 @@ mod votes;
 pub(crate) use approved::approved_for_test;
 pub use approved::{Adopted, Approved, Order};
 pub use execute::Execution;
-pub use library::{ScriptBallot, ScriptPrompt, Shelved, Upload};
+pub use library::{ScriptBallot, ScriptPrompt, Shelved, TenantSync, Upload};
 pub use people::{Enrolled, Enrolment};
 pub use policy::{DISCLOSURE, Level, Tier};
 pub use prompt::Prompt;

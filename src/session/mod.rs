@@ -8,7 +8,7 @@ mod jobs;
 pub use jobs::{JobEntry, JobTable};
 
 use crate::config::Limits;
-use crate::device::{Device, Devices};
+use crate::device::{Device, Devices, Synced};
 use crate::error::{Error, ErrorCode, Result};
 use crate::guard::Approved;
 use crate::model::{
@@ -264,6 +264,15 @@ impl SessionManager {
         let mut rows = self.known_rows().await?;
         rows.extend(self.devices.tenant_rows(part, backend, job).await?);
         Ok(rows)
+    }
+
+    /// Makes the tenant's library hold the script pack.
+    pub async fn sync_library(&self, job: &Job) -> Result<Synced> {
+        match self.devices.tenant() {
+            Some(tenant) => tenant.sync(job).await,
+            None => Err(Error::new(ErrorCode::Unsupported, "there is no tenant whose library could be synchronised")
+                .hint("add [defender] to the configuration: docs/defender.md")),
+        }
     }
 
     /// Runs an approved plan on its device, once.

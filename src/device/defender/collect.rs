@@ -105,7 +105,9 @@ impl DefenderDevice {
     /// Takes the archive off the device. What fails here leaves a file there, and the answer says so.
     async fn tidy(&self, arguments: Arguments, script: &'static pack::Script, job: &Arc<Job>) {
         let calm = Arc::new(Job::default());
-        if let Err(e) = self.tenant.run(self.machine_id(), script, arguments, &calm).await {
+        if let Err(e) = self.tenant.run(self.machine_id(), script, arguments, &calm).await
+            && e.code != ErrorCode::NotFound
+        {
             job.warn(format!(
                 "the package's archive may still be in /var/tmp on the device: {}: {}",
                 e.code, e.message

@@ -28,6 +28,7 @@ const CODES: &[ErrorCode] = &[
     ErrorCode::NotAFile,
     ErrorCode::NotFound,
     ErrorCode::Protected,
+    ErrorCode::StoreUnavailable,
     ErrorCode::Timeout,
     ErrorCode::TooLarge,
     ErrorCode::Unsupported,
@@ -241,5 +242,130 @@ impl<'de, W: Wire> Visitor<'de> for EachRow<W> {
             }
         }
         Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rows::{FileWire, ProcessWire};
+    use super::*;
+    use crate::model::FileEntry;
+
+    const NONCE: &str = "0123456789abcdef0123456789abcdef";
+
+    fn result(output: &str) -> ScriptResult {
+        let json =
+            serde_json::json!({"script_name": "x", "exit_code": 0, "script_output": output, "script_errors": ""});
+        ScriptResult::parse(json.to_string().as_bytes()).unwrap()
+    }
+
+    fn marked(document: &str) -> String {
+        format!("@@live-response {NONCE} begin\n{document}\n@@live-response {NONCE} end\n")
+    }
+
+    fn found(output: &str) -> Result<Document> {
+        Document::find(&result(output), "processes", NONCE)
+    }
+
+    fn code(output: &str) -> ErrorCode {
+        found(output).unwrap_err().code
+    }
+
+    #[test]
+    fn only_the_marks_of_this_run_count() {
+        let decoy = marked(r#"{"v":1,"script":"processes","rows":[{"pid":666,"name":"evil"}]}"#)
+            .replace(NONCE, "ffffffffffffffffffffffffffffffff");
+        let real = marked(r#"{"v":1,"script":"processes","rows":[{"pid":1,"name":"init"}]}"#);
+        let noise = "Transcript started, output file is C:\\x.txt\r\n\u{feff}\u{1b}[2J{\"v\":1";
+        let document = found(&format!("{noise}{decoy}{real}{decoy}{noise}\0\0\0")).unwrap();
+        let rows = document.rows::<ProcessWire>(&Job::default()).unwrap();
+        assert_eq!(rows.iter().map(|r| r.pid).collect::<Vec<_>>(), [1]);
+    }
+
+    #[test]
+    fn a_line_that_a_console_broke_is_whole_again() {
+        let document =
+            found(&marked("{\"v\":1,\"script\":\"proc\r\nesses\",\"rows\":[{\"pid\":1,\r\n\"name\":\"in\nit\"}]}"));
+        assert_eq!(document.unwrap().rows::<ProcessWire>(&Job::default()).unwrap()[0].name.raw(), "init");
+    }
+
+    #[test]
+    fn what_is_not_whole_is_an_error() {
+        let whole = marked(r#"{"v":1,"script":"processes","rows":[{"pid":1,"name":"init"}]}"#);
+        for at in [0, 20, 60, whole.len() - 20] {
+            assert_eq!(code(&whole[..at]), ErrorCode::Backend, "{at}");
+        }
+        for document in [
+            "",
+            "null",
+            "[]",
+            "{}",
+            r#"{"v":2,"script":"processes"}"#,
+            r#"{"v":1,"script":"dir"}"#,
+            r#"{"v":1}"#,
+            r#"{"v":1,"script":"processes","error":7}"#,
+        ] {
+            assert_eq!(code(&marked(document)), ErrorCode::Backend, "{document}");
+        }
+        let deep = format!(r#"{{"v":1,"script":"processes","rows":{}}}"#, "[".repeat(100_000));
+        assert_eq!(code(&marked(&deep)), ErrorCode::Backend);
+    }
+
+    #[test]
+    fn a_device_says_no_code_of_the_guard() {
+        let failing = |code: &str| {
+            marked(&format!(r#"{{"v":1,"script":"processes","error":{{"code":"{code}","message":"why\u001b[31m"}}}}"#))
+        };
+        assert_eq!(code(&failing("E_NOT_FOUND")), ErrorCode::NotFound);
+        for bad in ["E_DENIED", "E_HALTED", "E_SCOPE", "E_NO_SUCH", ""] {
+            let e = found(&failing(bad)).unwrap_err();
+            assert_eq!(e.code, ErrorCode::Backend, "{bad}");
+            assert!(!e.message.contains('\u{1b}'));
+        }
+    }
+
+    #[test]
+    fn a_refused_hash_and_a_lost_argument_are_said() {
+        let mut refused = result("");
+        refused.exit_code = Some(HASH_FAILED);
+        assert_eq!(Document::find(&refused, "processes", NONCE).unwrap_err().code, ErrorCode::ScriptDrift);
+        let e = found(&marked("{}").replace(NONCE, NO_NONCE)).unwrap_err();
+        assert!(e.message.contains("argument"), "{e}");
+    }
+
+    #[test]
+    fn rows_that_are_none_are_counted_and_cost_no_others() {
+        let job = Job::default();
+        let document = found(&marked(
+            r#"{"v":1,"script":"processes","complete":false,"warnings":["a",7,"b"],"rows":[7,null,{"pid":-1,"name":"x"},{"name":"y"},{"pid":5,"name":"z","path":7,"sha256":"no","started":{}}]}"#,
+        ));
+        let rows = document.unwrap().rows::<ProcessWire>(&job).unwrap();
+        assert_eq!((rows.len(), rows[0].pid, &rows[0].path, &rows[0].sha256), (1, 5, &None, &None));
+        let warnings = job.take_warnings();
+        assert!(warnings.contains(&"a".into()) && warnings.iter().any(|w| w.starts_with("4 rows")), "{warnings:?}");
+    }
+
+    #[test]
+    fn rows_take_no_more_memory_than_an_answer_may() {
+        let rows = vec![r#"{"pid":1,"name":"a"}"#; 400_000].join(",");
+        let job = Job::default();
+        let document = found(&marked(&format!(r#"{{"v":1,"script":"processes","rows":[{rows}]}}"#))).unwrap();
+        let kept = document.rows::<ProcessWire>(&job).unwrap();
+        assert!(kept.len() as u64 * size_of::<crate::model::Process>() as u64 <= ROWS_MEMORY && kept.len() > 1000);
+        assert!(job.take_warnings().iter().any(|w| w.contains("left out")));
+    }
+
+    #[test]
+    fn a_path_that_is_no_text_and_a_word_that_nobody_knows() {
+        let document = Document::find(
+            &result(&marked(
+                r#"{"v":1,"script":"dir","rows":[{"name":"esc:a\\xff","path":"esc:/a\\xff","kind":"portal"},{"name":"","path":"/x"}]}"#,
+            )),
+            "dir",
+            NONCE,
+        );
+        let rows = document.unwrap().rows::<FileWire>(&Job::default()).unwrap();
+        let entry = FileEntry::from(&rows[0]);
+        assert_eq!((rows.len(), entry.path.as_bytes(), entry.kind), (1, &b"/a\xff"[..], "unknown"));
     }
 }
