@@ -184,6 +184,7 @@ fn fileinfo(bench: &Bench) {
     let mut sha256sum = Command::new("sha256sum");
     sha256sum.arg(&*path);
     bench.pair("MD5, SHA-1, SHA-256 in one pass", role("three-hashes"), sha256sum, "sha256sum");
+    bench.against(&format!("fileinfo {path}"), &["sha256sum", &path]);
     bench.pair(
         &format!("fileinfo {path}"),
         bench.ours(&format!("fileinfo {path}")),

@@ -40,7 +40,7 @@ pub fn by_place(path: &[u8]) -> Option<&'static str> {
     match (parent, name) {
         (b"etc", b"shadow" | b"gshadow" | b"shadow-" | b"gshadow-") | (b"security", b"opasswd") => Some(PASSWORDS),
         (b"etc", b"master.passwd" | b"spwd.db") => Some(PASSWORDS),
-        (b"config" | b"regback" | b"repair", b"sam" | b"security" | b"system") => Some(HIVE),
+        (b"config" | b"regback" | b"repair", n) if is_account_hive(n) => Some(HIVE),
         (_, b"ntds.dit") => Some(HIVE),
         (b".aws", b"credentials" | b"config") | (b".kube", b"config") | (b".docker", b"config.json") => Some(CLOUD),
         (b"kubernetes", _) if name.ends_with(b".conf") => Some(CLOUD),
@@ -76,6 +76,14 @@ pub fn by_place(path: &[u8]) -> Option<&'static str> {
         _ if below("/systemd/coredump/") || below("/var/crash/") => Some(MEMORY),
         _ => process_memory(&path),
     }
+}
+
+/// SAM, SECURITY and SYSTEM, their logs and the copies beside them.
+fn is_account_hive(name: &[u8]) -> bool {
+    let stem = name.split(|b| *b == b'.').next().unwrap_or(name);
+    let end = name.get(stem.len()..).unwrap_or_default();
+    matches!(stem, b"sam" | b"security" | b"system")
+        && matches!(end, b"" | b".log" | b".log1" | b".log2" | b".sav" | b".old" | b".bak" | b".alt")
 }
 
 /// `core`, `core.1234`, `name.core`, as `core_pattern` writes them.
@@ -120,6 +128,7 @@ mod tests {
             ("/root/.netrc", LOGIN),
             ("/root/.gnupg/private-keys-v1.d/AB.key", PRIVATE_KEY),
             ("/mnt/Windows/System32/config/SAM", HIVE),
+            ("/Windows/System32/config/SECURITY.LOG1", HIVE),
             ("C:\\Windows\\NTDS\\ntds.dit", HIVE),
             ("/proc/77/environ", MEMORY),
             ("/proc/77/task/78/mem", MEMORY),
@@ -139,6 +148,8 @@ mod tests {
             "/proc/77/cmdline",
             "/proc/cmdline",
             "/home/a/.config/system",
+            "/Windows/System32/config/SOFTWARE.LOG1",
+            "/Windows/System32/winevt/Logs/Security.evtx",
             "/usr/bin/core-tool",
             "/etc/ssh/sshd_config",
         ] {

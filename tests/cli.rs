@@ -300,3 +300,14 @@ fn a_terminal_gets_no_echo_of_a_code() {
     assert!(seen.contains("E_FACTOR_INVALID"), "{seen}");
     assert!(!seen.contains("918273"), "{seen}");
 }
+
+#[test]
+fn an_unknown_backend_is_told_from_one_without_devices() {
+    let home = Home::new();
+    let refused = home.call("devices", json!({ "backend": "foo" })).expect(2).json();
+    assert_eq!(
+        (&refused["error"]["code"], &refused["error"]["hint"]),
+        (&json!("E_BAD_ARGS"), &json!("there are local, image"))
+    );
+    home.call("devices", json!({ "backend": "image" })).expect(0);
+}

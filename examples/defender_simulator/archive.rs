@@ -19,7 +19,7 @@ pub fn package(device: &Device) -> Stored {
 }
 
 /// APPNOTE.TXT 4.3: local headers with their files, the central directory, its end.
-fn zip<'a>(files: impl Iterator<Item = (&'a str, &'a [u8])>) -> Vec<u8> {
+pub fn zip<'a>(files: impl Iterator<Item = (&'a str, &'a [u8])>) -> Vec<u8> {
     let (mut out, mut central, mut count) = (Vec::new(), Vec::new(), 0_u16);
     for (name, content) in files {
         let mut crc = Crc::new();

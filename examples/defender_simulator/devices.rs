@@ -76,8 +76,8 @@ fn device(n: usize, platforms: Platforms, seed: &mut Seed) -> Device {
         Platform::Linux if n % 4 == 3 => ("RedHatEnterpriseLinux", "9.4", None, "rhel"),
         Platform::Linux => ("Ubuntu", "24.4", None, "lnx"),
         Platform::MacOs => ("macOS", "15.1", None, "mac"),
-        Platform::Windows if n % 5 == 0 => ("WindowsServer2022", "21H2", Some(20348), "SRV"),
-        Platform::Windows if n % 7 == 0 => ("Windows10", "22H2", Some(19045), "WKS"),
+        Platform::Windows if n.is_multiple_of(5) => ("WindowsServer2022", "21H2", Some(20348), "SRV"),
+        Platform::Windows if n.is_multiple_of(7) => ("Windows10", "22H2", Some(19045), "WKS"),
         Platform::Windows => ("Windows11", "23H2", Some(22631), "WKS"),
     };
     let site = seed.pick(SITES);
@@ -87,14 +87,14 @@ fn device(n: usize, platforms: Platforms, seed: &mut Seed) -> Device {
         _ => format!("{prefix}-{site}-{n:04}.corp.example"),
     };
     let group = match os {
-        "WindowsServer2022" if n % 10 == 0 => GROUPS[2],
+        "WindowsServer2022" if n.is_multiple_of(10) => GROUPS[2],
         "WindowsServer2022" | "Ubuntu" | "RedHatEnterpriseLinux" => GROUPS[1],
         _ => GROUPS[0],
     };
     let group = (n % 17 != 16).then_some(group);
     let health = if n % 13 == 12 { "Inactive" } else { "Active" };
     let address = format!("10.{}.{}.{}", n / 62_500 % 250, n / 250 % 250, n % 250 + 1);
-    let tags: Vec<&str> = [(n % 6 == 0, "vip"), (n % 4 == 1, "patch-ring-1"), (n % 11 == 10, "kiosk")]
+    let tags: Vec<&str> = [(n.is_multiple_of(6), "vip"), (n % 4 == 1, "patch-ring-1"), (n % 11 == 10, "kiosk")]
         .iter()
         .filter_map(|(has, tag)| has.then_some(*tag))
         .collect();
@@ -126,8 +126,8 @@ fn device(n: usize, platforms: Platforms, seed: &mut Seed) -> Device {
         "machineTags": tags,
         "onboardingStatus": "Onboarded",
         "osArchitecture": "64-bit",
-        "managedBy": if n % 3 == 0 { "Intune" } else { "Unknown" },
-        "managedByStatus": if n % 3 == 0 { "Success" } else { "Unknown" },
+        "managedBy": if n.is_multiple_of(3) { "Intune" } else { "Unknown" },
+        "managedByStatus": if n.is_multiple_of(3) { "Success" } else { "Unknown" },
         "ipAddresses": [
             { "ipAddress": address, "macAddress": seed.hex(12).to_uppercase(), "type": "Ethernet", "operationalStatus": "Up" },
             { "ipAddress": if n % 9 == 8 { "" } else { "127.0.0.1" }, "macAddress": null, "type": "SoftwareLoopback", "operationalStatus": "Up" },

@@ -118,7 +118,7 @@ fn events(table: &str, device: &Device, seed: u64) -> Vec<Value> {
     (0..EVENTS)
         .filter_map(|n| {
             let mut row = base(n, &mut seed);
-            let image = seed.pick(&images);
+            let image = seed.pick(images);
             let more = match table {
                 "DeviceNetworkEvents" => json!({
                     "ActionType": "ConnectionSuccess",

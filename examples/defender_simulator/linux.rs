@@ -18,6 +18,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{Mutex, OnceCell};
 
 const SETUP: &str = include_str!("linux/setup.sh");
+const INIT: &str = include_str!("linux/init.sh");
 const SEED: &str = include_str!("linux/seed.sh");
 const READY_WITHIN: Duration = Duration::from_secs(120);
 /// More of a script's output is not kept.
@@ -47,8 +48,9 @@ impl Root {
         let told = |e: io::Error| format!("the device's root could not be made: {e}");
         let folder = scratch.path().join("roots").join(name);
         fs::create_dir_all(folder.join("root")).map_err(told)?;
-        fs::write(folder.join("setup.sh"), SETUP).map_err(told)?;
-        fs::write(folder.join("seed.sh"), SEED).map_err(told)?;
+        for (name, text) in [("setup.sh", SETUP), ("init.sh", INIT), ("seed.sh", SEED)] {
+            fs::write(folder.join(name), text).map_err(told)?;
+        }
         let mut unshare = Command::new("unshare");
         if user_namespace {
             unshare.args(["--user", "--map-root-user"]);
@@ -56,7 +58,7 @@ impl Root {
         unshare
             .args(["--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "--kill-child", "--propagation", "private"])
             .args(["--", "/bin/bash"])
-            .args([folder.join("setup.sh"), folder.join("root"), folder.join("seed.sh")])
+            .args([folder.join("setup.sh"), folder.join("root"), folder.clone()])
             .arg(name)
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")

@@ -189,7 +189,8 @@ async fn script(sim: &Sim, id: &str, index: usize, device: usize, name: &str, ar
     let limit = Duration::from_secs(sim.options.script_limit_s);
     let ran = match platform {
         Platform::Linux => root(sim, device).await?.run(name, &bytes, args, limit).await?,
-        Platform::Windows => windows::run(&state, &host, name, args),
+        // It may hash a file of gigabytes.
+        Platform::Windows => tokio::task::block_in_place(|| windows::run(&state, &host, name, args)),
         Platform::MacOs => Ran { exit_code: 0, output: format!("{name} {args}\n").into_bytes(), errors: Vec::new() },
     };
     let order = ordered(&mut sim.tenant(), device);

@@ -1,12 +1,14 @@
 //! `devices`: what can be connected to.
 
-use crate::error::Result;
+use crate::error::{Error, ErrorCode, Result};
 use crate::model::{DeviceRow, Listing};
 use crate::registry::{Command, Context, Effect, Reply, Spec};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub struct Devices;
+
+const BACKENDS: &[&str] = &["local", "image", "defender"];
 
 /// Lists the devices that can be connected to.
 #[derive(Deserialize, JsonSchema)]
@@ -33,6 +35,10 @@ impl Command for Devices {
     type Output = Listing<DeviceRow>;
 
     async fn run(args: Args, cx: &Context<'_>) -> Result<Reply<Self::Output>> {
+        if let Some(backend) = args.backend.as_deref().filter(|b| !BACKENDS.contains(b)) {
+            return Err(Error::new(ErrorCode::BadArgs, format!("devices: no backend {backend:?}"))
+                .hint(format!("there are {}", BACKENDS.join(", "))));
+        }
         let query = args.query.as_ref().map(|q| q.to_lowercase());
         let mut rows = cx.devices(args.query.as_deref(), args.backend.as_deref()).await?;
         rows.retain(|row| {

@@ -8,6 +8,9 @@ use serde::Deserialize;
 
 pub struct Processes;
 
+/// Fields that cost a look of their own at each process.
+const COSTLY: &[&str] = &["path", "deleted_image", "sha256", "cwd", "container"];
+
 /// Lists running processes. The image's sha256 comes only when fields, filter or sort names it.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -40,7 +43,13 @@ impl Command for Processes {
 
     async fn run(args: Args, cx: &Context<'_>) -> Result<Reply<Self::Output>> {
         let want = if cx.wanted().mentions("sha256") { vec!["sha256".to_owned()] } else { Vec::new() };
-        let query = ProcessQuery { pid: args.pid, name: args.name, tree: args.tree, want };
+        let query = ProcessQuery {
+            pid: args.pid,
+            name: args.name,
+            tree: args.tree,
+            want,
+            brief: !COSTLY.iter().any(|f| cx.shows(f)),
+        };
         Ok(Reply::Done(cx.read(query).await?.into()))
     }
 }

@@ -48,7 +48,7 @@ impl Device for ImageDevice {
     }
 
     fn describe(&self) -> DeviceRef {
-        describe(self.id.as_str())
+        DeviceRef { platform: self.tree.platform(), ..describe(self.id.as_str()) }
     }
 
     fn row(&self) -> DeviceRow {
@@ -56,7 +56,7 @@ impl Device for ImageDevice {
             id: self.id.clone(),
             name: Untrusted::new(self.id.as_str()),
             backend: "image",
-            platform: std::env::consts::OS,
+            platform: self.tree.platform(),
             os: None,
             address: None,
             last_seen: None,
@@ -64,6 +64,10 @@ impl Device for ImageDevice {
             tier: None,
             tags: Vec::new(),
         }
+    }
+
+    fn place(&self, directory: &DevicePath, path: &DevicePath) -> Result<DevicePath> {
+        self.tree.place(directory, path)
     }
 
     fn supports(&self, wish: &Wish) -> Result<()> {

@@ -55,9 +55,10 @@ pub trait Device: Send + Sync {
         None
     }
 
-    /// A path of the session as the device knows it: below this directory, or alone where it is absolute.
-    fn join(&self, directory: &DevicePath, path: &DevicePath) -> DevicePath {
-        directory.join(path)
+    /// A path of a call's arguments as the device knows it, below a session's directory where it is relative. Looks at
+    /// nothing. `E_NOT_FOUND` for a place that the device has not.
+    fn place(&self, directory: &DevicePath, path: &DevicePath) -> Result<DevicePath> {
+        Ok(directory.join(path))
     }
 
     /// Whether it has such a thing; otherwise `E_UNSUPPORTED` with a hint. Asked before anything else of the guard.

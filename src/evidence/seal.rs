@@ -10,12 +10,13 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::model::{FileFacts, Job, Sha256, random_hex};
 use crate::private;
 use crate::secret::SecretSniffer;
-use rustix::fs::{CWD, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::fs::{Advice, CWD, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
 use std::fs::File;
 use std::io::Write;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -26,6 +27,8 @@ const LIMIT: u64 = 3_000_000_000;
 /// Of a package: what goes into one is bounded before.
 pub const PACKAGE_LIMIT: u64 = 24 << 30;
 const CHUNK: usize = 256 * 1024;
+/// Bytes taken in before the disk is set to work on them.
+const WRITE_BEHIND: u64 = 8 << 20;
 /// How soon a cancel is seen while the source is silent.
 const TICK: Duration = Duration::from_millis(20);
 /// Files of a process that died while it collected are taken away after this time.
@@ -162,6 +165,8 @@ pub struct Draft {
     hasher: sha2::Sha256,
     sniffer: SecretSniffer,
     size: u64,
+    /// Bytes that the disk was set to work on.
+    begun: u64,
     limit: u64,
 }
 
@@ -175,7 +180,7 @@ impl Draft {
         let file = private::create_new(&path)?;
         // Tells a sweeper of another process that somebody lives here.
         let _ = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
-        Ok(Draft { file, path, hasher: sha2::Sha256::new(), sniffer: SecretSniffer::new(), size: 0, limit })
+        Ok(Draft { file, path, hasher: sha2::Sha256::new(), sniffer: SecretSniffer::new(), size: 0, begun: 0, limit })
     }
 
     fn take(mut self, chunk: &[u8]) -> Result<Draft> {
@@ -187,7 +192,16 @@ impl Draft {
         self.hasher.update(chunk);
         self.sniffer.feed(chunk);
         self.file.write_all(chunk).map_err(|e| unavailable(&self.path, e))?;
+        self.write_behind();
         Ok(self)
+    }
+
+    /// Has the disk begin with what is there, so that it has little left to do when all must be durable.
+    fn write_behind(&mut self) {
+        let Some(waiting) = NonZeroU64::new(self.size - self.begun).filter(|n| n.get() >= WRITE_BEHIND) else { return };
+        // Advice only. Linux starts to write dirty pages that are not needed, and keeps them until it has.
+        let _ = rustix::fs::fadvise(&self.file, self.begun, Some(waiting), Advice::DontNeed);
+        self.begun = self.size;
     }
 
     /// Makes it durable and gives it its name; content that is there already is not written again.

@@ -52,6 +52,9 @@ pub struct ArrivalQuery {}
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Arrival {
     pub os: Untrusted,
+    /// What the system calls itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_name: Option<Untrusted>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<Untrusted>,
     /// Where a session starts.

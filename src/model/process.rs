@@ -14,6 +14,8 @@ pub struct ProcessQuery {
     pub tree: bool,
     /// Costly columns to fill: `sha256`.
     pub want: Vec<String>,
+    /// Only what costs the least: image, working directory and container stay empty.
+    pub brief: bool,
 }
 
 row! {

@@ -119,7 +119,7 @@ impl<'a> Context<'a> {
     /// A path of the arguments as the device knows it, below the session's directory.
     pub fn path(&self, path: &DevicePath) -> Result<DevicePath> {
         let session = self.session()?;
-        Ok(session.device.join(&session.directory(), path))
+        session.device.place(&session.directory(), path)
     }
 
     pub fn directory(&self) -> Result<DevicePath> {

@@ -72,10 +72,20 @@ echo '(/var/tmp/.cache/update.sh &) 2>/dev/null' >>/home/mkeller/.bashrc
 mkdir -p /root/.ssh
 echo 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEsimulatedsimulatedsimulatedsimulatedsimul intruder' >/root/.ssh/authorized_keys
 
-(cd / && exec setsid /var/tmp/.cache/kdevtmpfsi 86400 </dev/null >/dev/null 2>&1) &
-(cd / && exec setsid /bin/sleep 7200 </dev/null >/dev/null 2>&1) &
+# Starts a program in the background and waits until it is what runs there.
+start() {
+  (cd / && exec setsid "$@" </dev/null >/dev/null 2>&1) &
+  local comm='' tries=0
+  until [ "$comm" = "${1##*/}" ] || [ $((tries += 1)) -gt 500 ]; do
+    sleep 0.02
+    read -r comm <"/proc/$!/comm" || return 0
+  done
+}
+start /var/tmp/.cache/kdevtmpfsi 86400
+start /bin/sleep 7200
 if command -v perl >/dev/null; then
   # A socket that listens, for the connections of the device.
-  (cd / && exec setsid perl -e 'use Socket; socket(S, PF_INET, SOCK_STREAM, 0); setsockopt(S, SOL_SOCKET, SO_REUSEADDR, 1); bind(S, sockaddr_in(4444, INADDR_ANY)); listen(S, 5); sleep 86400' </dev/null >/dev/null 2>&1) &
+  start perl -e 'use Socket; socket(S, PF_INET, SOCK_STREAM, 0); setsockopt(S, SOL_SOCKET, SO_REUSEADDR, 1);
+    bind(S, sockaddr_in(4444, INADDR_ANY)); listen(S, 5); sleep 86400'
 fi
 exit 0

@@ -1,8 +1,8 @@
 # The first process of a simulated device: builds its root, seeds it, and waits until the simulator closes the pipe.
-# Arguments: the empty folder of the root, the seed script, the device's name. Runs inside new namespaces.
+# Arguments: the empty folder of the root, the folder of these scripts, the device's name. Runs inside new namespaces.
 set -eu
 export LC_ALL=C
-root=$1 seed=$2 name=$3
+root=$1 scripts=$2 name=$3
 # /proc is still the host's, so this is the number that the host knows.
 read -r pid _ </proc/self/stat
 
@@ -39,22 +39,9 @@ ln -s /proc/self/fd "$root/dev/fd"
 ln -s /proc/self/fd/0 "$root/dev/stdin"
 ln -s /proc/self/fd/1 "$root/dev/stdout"
 ln -s /proc/self/fd/2 "$root/dev/stderr"
-cp "$seed" "$root/.seed.sh"
+cp "$scripts/init.sh" "$root/.init.sh"
+cp "$scripts/seed.sh" "$root/.seed.sh"
 
 cd "$root"
 pivot_root . .old
-exec chroot . /bin/bash -c '
-set -eu
-mount -t proc -o nosuid,nodev,noexec proc /proc
-mount -t sysfs -o ro,nosuid,nodev,noexec sysfs /sys || :
-umount -l /.old
-rmdir /.old
-hostname "$2" || :
-ip link set lo up 2>/dev/null || :
-cd /
-/bin/bash /.seed.sh "$2" </dev/null >/dev/null
-rm -f /.seed.sh
-echo "ready $1"
-exec >/dev/null 2>&1
-while read -r _; do :; done
-' init "$pid" "$name"
+exec chroot . /bin/bash /.init.sh "$pid" "$name"

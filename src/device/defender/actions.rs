@@ -5,6 +5,8 @@
 
 mod lanes;
 mod poller;
+#[cfg(test)]
+mod tests;
 
 use super::api::{ActionId, ActionKind, IsolationType, LiveCommand, MachineAction, MachineId, ScanType};
 use super::client::limits::{pause, stopped};
@@ -49,6 +51,14 @@ impl Start {
             Start::Scan(_) => &[ActionKind::RunAntiVirusScan],
             Start::CollectPackage => &[ActionKind::CollectInvestigationPackage],
             Start::StopAndQuarantine { .. } => &[ActionKind::StopAndQuarantineFile],
+        }
+    }
+
+    /// What is asked for in one order on a device.
+    fn lane(&self) -> ActionKind {
+        match self {
+            Start::Unisolate => ActionKind::Isolate,
+            other => other.kind(),
         }
     }
 
@@ -106,7 +116,7 @@ impl Actions {
         started: &(dyn Fn(&MachineAction) + Sync),
         job: &Job,
     ) -> Result<MachineAction> {
-        let turn = self.lanes.enter(machine, &start.rivals()[0], comment, job).await?;
+        let turn = self.lanes.enter(machine, &start.lane(), comment, job).await?;
         let session = self.session(&start, job).await?;
         let action = self.start(machine, &start, comment, job).await?;
         turn.holds(&action);

@@ -20,7 +20,7 @@ impl DefenderDevice {
             }
             AnalyzeQuery::Process { pid } => {
                 let want = vec!["sha256".to_owned()];
-                let asked = ProcessQuery { pid: Some(pid), name: None, tree: false, want };
+                let asked = ProcessQuery { pid: Some(pid), name: None, tree: false, want, brief: false };
                 let process = self.processes(asked, job).await?.into_iter().find(|p| p.pid == pid);
                 let process = process.ok_or_else(|| Error::new(ErrorCode::NotFound, format!("no process {pid}")))?;
                 let sha256 = process.sha256.ok_or_else(|| {

@@ -40,6 +40,7 @@ impl DefenderDevice {
         };
         let account = if self.platform() == "windows" { "SYSTEM" } else { "root" };
         Ok(Arrival {
+            host_name: None,
             os: machines::os(&machine).unwrap_or_else(|| Untrusted::new("unknown")),
             kernel: None,
             current_directory: self.syntax().root(),

@@ -71,8 +71,8 @@ impl Device for DefenderDevice {
         Some(machines::traits(&self.machine))
     }
 
-    fn join(&self, directory: &DevicePath, path: &DevicePath) -> DevicePath {
-        self.syntax().join(directory, path)
+    fn place(&self, directory: &DevicePath, path: &DevicePath) -> Result<DevicePath> {
+        Ok(self.syntax().join(directory, path))
     }
 
     fn supports(&self, wish: &Wish) -> Result<()> {

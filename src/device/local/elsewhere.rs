@@ -6,7 +6,8 @@ use crate::config::Config;
 use crate::error::{Error, ErrorCode, Result};
 use crate::guard::Order;
 use crate::model::{
-    Answer, CollectQuery, End, FileFacts, FileQuery, Job, Outcome, PackageFacts, Query, Step, Supply, Verified, Wish,
+    Answer, CollectQuery, DevicePath, End, FileFacts, FileQuery, Job, Outcome, PackageFacts, Query, Step, Supply,
+    Verified, Wish,
 };
 use crate::shape::Untrusted;
 use std::fs::File;
@@ -67,6 +68,14 @@ impl Host {
 impl Tree {
     pub fn new(_: PathBuf, _: PathBuf, _: Arc<OwnThings>, _: Arc<Engines>) -> Tree {
         Tree
+    }
+
+    pub fn platform(&self) -> &'static str {
+        std::env::consts::OS
+    }
+
+    pub fn place(&self, directory: &DevicePath, path: &DevicePath) -> Result<DevicePath> {
+        Ok(directory.join(path))
     }
 
     pub fn read(&self, query: Query, _: &Job) -> Result<Answer> {

@@ -171,7 +171,7 @@ impl MachineAction {
 
     /// Who asked for what, for a person who waits for it.
     pub fn told(&self) -> String {
-        let text = |text: &Option<Untrusted>| text.as_ref().map(|t| cut(t)).filter(|t| !t.is_empty());
+        let text = |text: &Option<Untrusted>| text.as_ref().map(cut).filter(|t| !t.is_empty());
         let by = text(&self.requestor).unwrap_or_else(|| "somebody".into());
         let comment = text(&self.requestor_comment).map(|c| format!(" (\"{c}\")")).unwrap_or_default();
         format!("{} {} of {by}{comment}, {}", self.kind, self.id, self.status)

@@ -24,7 +24,11 @@ where
 /// A time with any number of digits after its seconds, with or without a zone (then UTC).
 pub(crate) fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
     let text: Option<String> = tolerant(from)?;
-    Ok(text.and_then(|text| Timestamp::parse(&text).or_else(|| Timestamp::parse(&format!("{text}Z")))))
+    Ok(text.and_then(|text| {
+        let clock = text.split_once('T').map_or("", |(_, clock)| clock);
+        let has_zone = clock.is_empty() || clock.contains(['Z', 'z', '+', '-']);
+        if has_zone { Timestamp::parse(&text) } else { Timestamp::parse(&format!("{text}Z")) }
+    }))
 }
 
 /// A list in which only what can be read is kept.

@@ -220,7 +220,7 @@ impl Client {
                     continue;
                 }
             };
-            let failure = refusal::refusal(call.endpoint, &reply);
+            let failure = refusal::refusal(call.endpoint, &reply, token.text());
             match reply.status.as_u16() {
                 401 if !renewed => {
                     renewed = true;

@@ -65,6 +65,18 @@ struct Said {
     target: String,
 }
 
+impl Said {
+    /// Some services, and what stands before them, say again what they were sent.
+    fn without(mut self, sent: &str) -> Said {
+        for text in [&mut self.code, &mut self.message, &mut self.target] {
+            if !sent.is_empty() && text.contains(sent) {
+                *text = text.replace(sent, "(token)");
+            }
+        }
+        self
+    }
+}
+
 /// For programs, and for who asks Microsoft about it.
 #[derive(Serialize)]
 struct Detail<'a> {
@@ -84,10 +96,10 @@ fn word(text: &str, max: usize) -> String {
     clean(&cut).into_owned()
 }
 
-/// An answer that is no success.
-pub(super) fn refusal(endpoint: &Endpoint, reply: &Reply) -> Failure {
+/// An answer that is no success. `sent` is what it must not say again: the token.
+pub(super) fn refusal(endpoint: &Endpoint, reply: &Reply, sent: &str) -> Failure {
     let status = reply.status.as_u16();
-    let said = json::read::<Body>(&reply.body).unwrap_or_default().error;
+    let said = json::read::<Body>(&reply.body).unwrap_or_default().error.without(sent);
     let (code, target) = (word(&said.code, CODE_CHARS), word(&said.target, CODE_CHARS));
     let cut: String = said.message.chars().take(SHOWN).collect();
     let message = scrub(&cut);

@@ -42,6 +42,13 @@ pub(super) struct Token {
     fetched: u64,
 }
 
+impl Token {
+    /// The token itself, to take it out of what comes back.
+    pub(super) fn text(&self) -> &str {
+        self.header.to_str().unwrap_or_default().trim_start_matches("Bearer ")
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
     held: Option<Held>,
@@ -186,7 +193,7 @@ async fn once(settings: &Defender, http: &Http, plain: bool, now: Timestamp) -> 
     if reply.status.is_success() {
         return json::read(&reply.body).map_err(|_| Failed::Again(no_answer(settings), None));
     }
-    Err(refused(settings, &reply, now))
+    Err(refused(settings, &reply, &proof, now))
 }
 
 fn no_answer(settings: &Defender) -> Error {
@@ -265,8 +272,13 @@ const REASONS: &[(&str, &str, &str)] = &[
     ("AADSTS53003", "Conditional Access blocks the sign-in", "let the workload identity sign in from this address"),
 ];
 
-fn refused(settings: &Defender, reply: &Reply, now: Timestamp) -> Failed {
-    let said: Refusal = json::read(&reply.body).unwrap_or_default();
+fn refused(settings: &Defender, reply: &Reply, proof: &[(&str, Secret)], now: Timestamp) -> Failed {
+    let mut said: Refusal = json::read(&reply.body).unwrap_or_default();
+    for (_, secret) in proof {
+        for text in [&mut said.error, &mut said.error_description, &mut said.correlation_id] {
+            *text = text.replace(secret.expose(), "(secret)");
+        }
+    }
     tracing::debug!(status = reply.status.as_u16(), correlation = %said.correlation_id, "sign-in refused");
     let theirs = reply.headers.get(DATE).and_then(|v| v.to_str().ok()).and_then(http_date);
     let known = REASONS.iter().find(|(code, ..)| is_code(&said.error_description, code));

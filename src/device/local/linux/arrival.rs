@@ -22,6 +22,7 @@ pub fn read(watch: &Watch, job: &Job) -> Result<Arrival> {
     hidden.extend(hidden_by_namespaces());
     Ok(Arrival {
         os: os(&root).unwrap_or_else(|| Untrusted::new("Linux")),
+        host_name: Some(Untrusted::from_bytes(kernel.nodename().to_bytes())),
         kernel: Some(Untrusted::from_bytes(kernel.release().to_bytes())),
         current_directory: DevicePath::new("/"),
         clock: Some(Timestamp::now()),

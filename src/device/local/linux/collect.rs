@@ -24,6 +24,7 @@ use crate::error::Result;
 use crate::model::{Answer, DevicePath, FileFacts, Job, PackageFacts, Profile, Query, Timestamp, Unit};
 use archive::{About, Archive, Member};
 use artifact::{Artifact, What};
+use expand::Case;
 use spool::Spool;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -47,6 +48,8 @@ pub struct Collector<'a> {
     pub home: &'a Path,
     /// The device's name for itself.
     pub host: String,
+    /// The folders of users, of a Windows volume.
+    pub windows_homes: Option<Vec<DevicePath>>,
 }
 
 impl Collector<'_> {
@@ -66,11 +69,12 @@ impl Collector<'_> {
     pub fn pack(&self, profile: Profile, to: impl Write, job: &Job) -> Result<PackageFacts> {
         job.expect(Unit::Bytes, 0);
         let began = Timestamp::now();
-        let artifacts = artifact::all(self.home, profile, job)?;
+        let case = if self.windows_homes.is_some() { Case::Windows } else { Case::Exact };
+        let artifacts = artifact::all(self.home, profile, case, job)?;
         let mut pack = Pack {
             from: self,
             profile,
-            homes: homes(self.view),
+            homes: self.windows_homes.clone().unwrap_or_else(|| homes(self.view)),
             set: self.view.own().snapshot(),
             known: Known::of(self.view),
             files: 0,

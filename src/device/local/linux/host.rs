@@ -117,7 +117,7 @@ impl Host {
     fn collector<T>(&self, work: impl FnOnce(&Collector<'_>) -> Result<T>) -> Result<T> {
         let ask = |query: Query, job: &Job| self.read(query, job);
         let host = Self::name().clean().into_owned();
-        work(&Collector { view: &self.view()?, ask: &ask, home: &self.home, host })
+        work(&Collector { view: &self.view()?, ask: &ask, home: &self.home, host, windows_homes: None })
     }
 
     pub fn resolve(&self, wish: &Wish, job: &Job) -> Result<Vec<Step>> {

@@ -12,6 +12,7 @@ use rustix::fs::{
     readlinkat_raw, statx,
 };
 use rustix::io::{Errno, read};
+use rustix::path::DecInt;
 use rustix::time::{ClockId, clock_gettime};
 use std::fs::File;
 use std::io::Read;
@@ -114,7 +115,7 @@ impl Proc {
 
     pub fn entry(&self, pid: u32) -> rustix::io::Result<Entry> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Entry { pid, directory: openat(&self.directory, pid.to_string(), flags, Mode::empty())? })
+        Ok(Entry { pid, directory: openat(&self.directory, DecInt::new(pid), flags, Mode::empty())? })
     }
 }
 

@@ -35,6 +35,7 @@ pub fn list(query: &ProcessQuery, users: &Users, hash: Hash<'_>, job: &Job) -> R
     let reader = Reader {
         name: query.name.as_deref().map(pattern).transpose()?,
         hashes: query.want.iter().any(|w| w == "sha256"),
+        brief: query.brief,
         accounts: users.accounts(),
         clock: Clock::now(),
         page_bytes: u64::try_from(rustix::param::page_size()).unwrap_or(4096),
@@ -67,6 +68,8 @@ type ImageKey = (u32, u32, u64, u64, i64, u32);
 struct Reader<'a> {
     name: Option<GlobMatcher>,
     hashes: bool,
+    /// Leaves out image, working directory and container.
+    brief: bool,
     accounts: Accounts,
     clock: Clock,
     page_bytes: u64,
@@ -150,7 +153,7 @@ impl Reader<'_> {
         // Kernel threads and what has ended have neither image nor arguments.
         let lives = !stat.is_kernel_thread && !matches!(stat.state, b'Z' | b'X' | b'x');
         let mut hidden = false;
-        if lives {
+        if lives && !(self.brief && named) {
             let image = self.seen(pid, entry.image(buffer), &mut hidden)?;
             named |= image.as_ref().is_some_and(|i| self.matches(i.path.name().as_bytes()));
             named = named || self.is_argument_named(entry, buffer);
@@ -160,10 +163,14 @@ impl Reader<'_> {
             return Ok(None);
         }
         row.user = Some(self.accounts.user_or_id(entry.uid()?));
-        row.container = self.seen(pid, entry.container(buffer), &mut hidden)?.flatten();
-        let mut image = None;
         if lives {
             row.command_line = self.seen(pid, entry.command_line(buffer), &mut hidden)?.flatten();
+        }
+        let mut image = None;
+        if !self.brief {
+            row.container = self.seen(pid, entry.container(buffer), &mut hidden)?.flatten();
+        }
+        if lives && !self.brief {
             row.cwd = self.seen(pid, entry.cwd(buffer), &mut hidden)?;
             if self.hashes && row.path.is_some() {
                 image = self.seen(pid, entry.image_stat(), &mut hidden)?.map(|s| image_key(&s));
@@ -655,6 +662,29 @@ mod tests {
         assert_eq!(names.map(found), [true; 7]);
         let others = ["Sleep", "leep", "decoy1", "/x/decoy[1]", "{sleep,x}", "[s]leep", "sleep?"];
         assert_eq!(others.map(found), [false; 7]);
+    }
+
+    #[test]
+    fn a_brief_listing_leaves_out_what_costs_and_nothing_else() {
+        let child = Running::sleeping();
+        let whole = until(|| Some(ask_pid(child.pid())).filter(|r| r.name.raw() == "sleep"));
+        let query = ProcessQuery { pid: Some(child.pid()), brief: true, ..Default::default() };
+        let brief = ask(query).unwrap().remove(0);
+        assert_eq!((brief.path, brief.deleted_image, brief.cwd, brief.container), (None, None, None, None));
+        assert_eq!((brief.name, brief.ppid, brief.user), (whole.name, whole.ppid, whole.user));
+        assert_eq!((brief.started, brief.command_line), (whole.started, whole.command_line));
+    }
+
+    #[test]
+    fn a_brief_listing_finds_the_image_by_its_name_too() {
+        let tree = Scratch::new("proc");
+        let link = tree.path().join("alias");
+        std::os::unix::fs::symlink("/bin/sleep", &link).unwrap();
+        let child = Running::start(Command::new(&link).arg("600"));
+        let image = until(|| Some(ask_pid(child.pid())).filter(|r| r.name.raw() == "alias")).path.unwrap();
+        let name = String::from_utf8(image.name().as_bytes().to_vec()).unwrap();
+        let rows = ask(ProcessQuery { name: Some(name), brief: true, ..Default::default() }).unwrap();
+        assert!(rows.iter().any(|r| r.pid == child.pid()));
     }
 
     #[test]

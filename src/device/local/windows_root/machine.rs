@@ -4,6 +4,7 @@
 //! Invariant: a hive that is missing or broken is a warning; what the others hold is still read.
 
 use super::hives::HiveFile;
+use super::spelling::{Base, after, variable};
 use super::{Profile, WindowsRoot};
 use crate::device::local::registry::{Hive, Key, Value, strings};
 use crate::error::{ErrorCode, Result};
@@ -108,44 +109,21 @@ impl WindowsRoot<'_> {
     pub fn on_volume(&self, path: &str, user: Option<&Profile>) -> Option<DevicePath> {
         let path = path.trim().trim_matches('"').replace('/', "\\");
         let path = ["\\??\\", "\\\\?\\"].iter().find_map(|p| path.strip_prefix(p)).unwrap_or(&path);
-        let rest = |prefix: &str| {
-            let (start, rest) = path.split_at_checked(prefix.len())?;
-            start.eq_ignore_ascii_case(prefix).then_some(rest)
-        };
         let below = |top: &DevicePath, more: &[&str], rest: &str| {
             let parts: Vec<&str> = more.iter().copied().chain(rest.split('\\').filter(|p| !p.is_empty())).collect();
             let climbs = parts.iter().any(|p| matches!(*p, "." | ".."));
             (!climbs).then(|| super::below(self.view, top, &parts)).flatten()
         };
-        for variable in ["%SystemRoot%", "%windir%", "\\SystemRoot"] {
-            if let Some(rest) = rest(variable) {
-                return below(&self.system, &[], rest);
-            }
+        if let Some(rest) = after(path, "\\SystemRoot") {
+            return below(&self.system, &[], rest);
         }
-        let data: &[&str] = &["ProgramData"];
-        for (variable, more) in [
-            ("%ProgramData%", data),
-            ("%ALLUSERSPROFILE%", data),
-            ("%ProgramFiles%", &["Program Files"]),
-            ("%ProgramFiles(x86)%", &["Program Files (x86)"]),
-            ("%CommonProgramFiles%", &["Program Files", "Common Files"]),
-            ("%SystemDrive%", &[]),
-        ] {
-            if let Some(rest) = rest(variable) {
-                return below(&self.root, more, rest);
-            }
-        }
-        let folder = user.map(|u| &u.folder);
-        let own: [(&str, &[&str]); 4] = [
-            ("%USERPROFILE%", &[]),
-            ("%APPDATA%", &["AppData", "Roaming"]),
-            ("%LOCALAPPDATA%", &["AppData", "Local"]),
-            ("%TEMP%", &["AppData", "Local", "Temp"]),
-        ];
-        for (variable, more) in own {
-            if let Some(rest) = rest(variable) {
-                return below(folder?, more, rest);
-            }
+        if let Some((base, folders, rest)) = variable(path) {
+            let from = match base {
+                Base::Root => &self.root,
+                Base::System => &self.system,
+                Base::User => &user?.folder,
+            };
+            return below(from, folders, rest);
         }
         match path.as_bytes() {
             [letter, b':', b'\\', ..] if letter.is_ascii_alphabetic() => below(&self.root, &[], path.get(2..)?),

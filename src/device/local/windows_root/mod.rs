@@ -3,6 +3,7 @@
 //! Invariant: nothing of Windows runs here. Paths of Windows are looked up without case, below the volume's root, and
 //! every file is opened through the [`View`], so that no link of the volume leads out of it.
 
+mod arrival;
 mod hives;
 mod keypath;
 mod listing;
@@ -12,11 +13,14 @@ mod persistence;
 mod profiles;
 pub mod registry;
 mod services;
+mod spelling;
 mod startup;
 mod task;
 mod tasks;
 
+pub use arrival::about;
 pub use profiles::Profile;
+pub use spelling::{Called, respell, respelled};
 
 pub use hives::HiveFile;
 pub use keypath::value_path;
@@ -93,7 +97,7 @@ pub fn below(view: &View, directory: &DevicePath, parts: &[&str]) -> Option<Devi
         path = match view.identity(&exact) {
             Some(_) => exact,
             None => {
-                let found = names(view, &path).into_iter().find(|name| is_named(name, part))?;
+                let found = names(view, &path).into_iter().find(|name| is_named(name, part.as_bytes()))?;
                 path.join(&DevicePath::new(found))
             }
         };
@@ -101,8 +105,12 @@ pub fn below(view: &View, directory: &DevicePath, parts: &[&str]) -> Option<Devi
     Some(path)
 }
 
-fn is_named(name: &[u8], wanted: &str) -> bool {
-    std::str::from_utf8(name).is_ok_and(|name| same(name, wanted))
+/// Whether two names of files are one to Windows.
+pub fn is_named(name: &[u8], wanted: &[u8]) -> bool {
+    match (std::str::from_utf8(name), std::str::from_utf8(wanted)) {
+        (Ok(name), Ok(wanted)) => same(name, wanted),
+        _ => name == wanted,
+    }
 }
 
 /// The names in a directory, sorted, without this program's own; none where it cannot be listed.

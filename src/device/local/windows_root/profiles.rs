@@ -61,6 +61,19 @@ impl WindowsRoot<'_> {
         Ok(profiles)
     }
 
+    /// The folders of users and of the services' accounts, with or without a hive.
+    pub fn homes(&self) -> Vec<DevicePath> {
+        let mut homes = Vec::new();
+        let places =
+            [self.find(&["Users"]), self.find(&["Documents and Settings"]), self.find_system(&["ServiceProfiles"])];
+        for place in places.into_iter().flatten() {
+            homes.extend(names(self.view, &place).into_iter().map(|name| place.join(&DevicePath::new(name))));
+        }
+        homes.extend(self.find_system(&["System32", "config", "systemprofile"]));
+        homes.truncate(PROFILES);
+        homes
+    }
+
     fn add(&self, folder: DevicePath, sid: Option<&str>, profiles: &mut Vec<Profile>) {
         let profile = Profile {
             name: String::from_utf8_lossy(folder.name().as_bytes()).into_owned(),

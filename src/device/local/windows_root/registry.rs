@@ -41,6 +41,9 @@ fn no_registry(view: &View) -> Error {
 fn in_file(view: &View, path: &DevicePath, query: &RegistryQuery, job: &Job) -> Result<Answer> {
     let file = HiveFile::open(view, path, job)?;
     let (top, mut inside) = parse(&query.key);
+    if let (Some(Top::LocalMachine), Some(asked)) = (top, inside.first()) {
+        refuse_another(&file, asked)?;
+    }
     // A whole path into a single hive: the hive is what its first names lead to.
     let led_there = match top {
         Some(Top::LocalMachine | Top::Users) => 1,
@@ -50,6 +53,18 @@ fn in_file(view: &View, path: &DevicePath, query: &RegistryQuery, job: &Job) -> 
     let answer = find(&file, "", inside, job).and_then(|found| found.answer(query.value.as_deref(), job));
     file.warn(job);
     answer
+}
+
+/// A whole path below `HKLM` names the hive that it is in: `E_NOT_FOUND` where the file is known to be another.
+fn refuse_another(file: &HiveFile, asked: &str) -> Result<()> {
+    let known = |name: &str| MACHINE.iter().find(|known| same(known, name)).copied();
+    let last = |path: &str| path.rsplit(['\\', '/']).next().and_then(known);
+    let Some(is) = last(file.hive().file_name()).or_else(|| last(&file.path.to_text())) else { return Ok(()) };
+    if same(is, asked) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorCode::NotFound, format!("{} is the hive HKLM\\{is}: HKLM\\{asked} is not in it", file.path))
+        .hint(format!("write HKLM\\{is}\\… or a key below its root, or give the hive that {asked} is in")))
 }
 
 fn in_root(root: &WindowsRoot<'_>, query: &RegistryQuery, job: &Job) -> Result<Answer> {

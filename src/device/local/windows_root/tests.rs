@@ -171,6 +171,20 @@ fn a_hive_alone_is_read_from_its_root_and_by_its_whole_path() {
 }
 
 #[test]
+fn a_path_into_another_hive_says_which_hive_the_file_is() {
+    let volume = Volume::new();
+    let query = |key: &str| RegistryQuery {
+        key: key.into(),
+        hive: Some(DevicePath::new(format!("/{CONFIG}/System"))),
+        ..RegistryQuery::default()
+    };
+    let error = read(&volume.view(), &query(r"HKLM\SOFTWARE\Microsoft"), &Job::default()).err().unwrap();
+    assert_eq!(error.code, ErrorCode::NotFound);
+    assert!(error.message.contains(r"is the hive HKLM\SYSTEM: HKLM\SOFTWARE is not in it"), "{error}");
+    assert!(read(&volume.view(), &query(r"HKLM\system\Select"), &Job::default()).is_ok());
+}
+
+#[test]
 fn a_log_beside_a_hive_is_applied_and_its_rows_say_so() {
     let volume = Volume::new();
     let mut before = hive(key("ROOT").put("Services", "ImagePath", "fine.sys"));

@@ -274,3 +274,4 @@ main() {
 
 begin collect data "$@"
 main
+finished

@@ -157,3 +157,4 @@ main() {
 
 begin connections rows "$@"
 main
+finished

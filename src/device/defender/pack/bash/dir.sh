@@ -25,3 +25,4 @@ main() {
 
 begin dir rows "$@"
 main
+finished

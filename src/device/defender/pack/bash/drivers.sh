@@ -126,3 +126,4 @@ main() {
 
 begin drivers rows "$@"
 main
+finished

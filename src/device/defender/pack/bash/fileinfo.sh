@@ -188,3 +188,4 @@ main() {
 
 begin fileinfo data "$@"
 main
+finished

@@ -112,3 +112,4 @@ main() {
 
 begin findfile rows "$@"
 main
+finished

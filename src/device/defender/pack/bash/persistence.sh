@@ -492,3 +492,4 @@ main() {
 
 begin persistence rows "$@"
 main
+finished

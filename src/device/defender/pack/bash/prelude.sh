@@ -19,7 +19,7 @@ readonly UNSAFE='[!]-~ !#-[]'
 readonly NO_NONCE=00000000000000000000000000000000
 
 SCRIPT='' NONCE=$NO_NONCE LIMIT=540
-COMPLETE=true DATA='' ERROR='' HAS_ROWS=false ROWS_SIZE=0 IS_DONE=false
+COMPLETE=true DATA='' ERROR='' HAS_ROWS=false ROWS_SIZE=0 IS_DONE=false IS_FINISHED=false
 declare -a ROWS=() WARNINGS=()
 declare -A ARG=()
 # stdout carries the document alone.
@@ -268,10 +268,17 @@ fail() {
 
 ended() {
     if [[ $IS_DONE == true || $BASHPID != "$$" ]]; then return; fi
+    # Bash itself gave up: what there is is no whole answer.
+    if [[ $IS_FINISHED == false && -z $ERROR && $COMPLETE == true ]]; then
+        ERROR='{"code":"E_INTERNAL","message":"the script ended before it was done"}'
+    fi
     on_end
     answer
     exit 0
 }
+
+# Says that all was done; without it the answer is an error.
+finished() { IS_FINISHED=true; }
 
 # What a script does at its end, however that comes.
 on_end() { :; }
@@ -299,6 +306,10 @@ take_string() {
                 return 0
                 ;;
             \\\"* | \\\\* | \\/*) out+=${J:1:1} J=${J:2} ;;
+            \\[bfnrt]*)
+                printf -v head '%b' "${J:0:2}"
+                out+=$head J=${J:2}
+                ;;
             \\u[0-9A-Fa-f][0-9A-Fa-f][0-9A-Fa-f][0-9A-Fa-f]*)
                 n=$((16#${J:2:4})) J=${J:6}
                 if ((n >= 0xd800 && n <= 0xdbff)); then
@@ -497,7 +508,7 @@ hash_files() {
         else
             sum=${line:0:64} name=${line:66}
         fi
-        SHA256[$name]=$sum
+        if [[ -n $name && ${#sum} == 64 ]]; then SHA256[$name]=$sum; fi
     done < <(printf '%s\0' "$@" | within xargs -0 sha256sum -- 2>/dev/null)
 }
 
@@ -519,7 +530,8 @@ read_flags() {
     local flags path
     if ! type -P lsattr >/dev/null; then return; fi
     while read -r flags path; do
-        if [[ $flags == *[ia]* ]]; then FLAGS[$path]=$flags; fi
+        # A name of more than one line is none of these.
+        if [[ $flags == +([A-Za-z-]) && $flags == *[ia]* && $path == /* ]]; then FLAGS[$path]=$flags; fi
     done < <(timeout 10 lsattr -a -- "$1" 2>/dev/null | grep -E '^[^ ]*[ia]')
 }
 

@@ -256,3 +256,4 @@ main() {
 
 begin processes rows "$@"
 main
+finished

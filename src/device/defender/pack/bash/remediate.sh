@@ -232,7 +232,7 @@ look_at_unit() {
     if [[ ! -d /run/systemd/system ]] || ! type -P systemctl >/dev/null; then
         fail E_UNSUPPORTED 'systemd does not run here, and only its units can be stopped'
     fi
-    while IFS= read -r line; do UNIT[${line%%=*}]=${line#*=}; done < <(
+    while IFS= read -r line; do if [[ $line == [A-Z]*=* ]]; then UNIT[${line%%=*}]=${line#*=}; fi; done < <(
         within systemctl show -p Id,Description,LoadState,ActiveState,SubState,UnitFileState,User,FragmentPath,MainPID,ExecStart \
             -- "$unit" 2>/dev/null
     )
@@ -400,3 +400,4 @@ main() {
 
 begin remediate data "$@"
 main
+finished

@@ -31,3 +31,4 @@ main() {
 
 begin remediated rows "$@"
 main
+finished

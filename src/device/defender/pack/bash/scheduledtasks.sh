@@ -294,3 +294,4 @@ main() {
 
 begin scheduledtasks rows "$@"
 main
+finished

@@ -100,7 +100,7 @@ ask_systemd() {
         return 1
     fi
     local -a loaded=()
-    while read -r name value; do MODE[$name]=${value%% *}; done < <(
+    while read -r name value; do if [[ $name == *.service ]]; then MODE[$name]=${value%% *}; fi; done < <(
         within systemctl list-unit-files --type=service --no-legend --no-pager --plain 2>/dev/null)
     while read -r name _; do if [[ $name == *.service ]]; then loaded+=("$name"); fi; done < <(
         within systemctl list-units --all --type=service --no-legend --no-pager --plain 2>/dev/null)
@@ -243,3 +243,4 @@ main() {
 
 begin services rows "$@"
 main
+finished

@@ -103,3 +103,4 @@ main() {
 
 begin startupfolders rows "$@"
 main
+finished

@@ -176,3 +176,4 @@ main() {
 
 begin undo data "$@"
 main
+finished

@@ -82,7 +82,8 @@ impl<W: Write> Pack<'_, W> {
             Subject::KernelLog => kernel_log::write(view, to, job),
             Subject::Packages => verify::write(view, whole, to, job),
             Subject::Executables => executables::write(view, whole, to, &mut self.left_out, job),
-            _ => timeline::write(view, whole, to, &mut self.left_out, job),
+            // Times alone; who intrudes into a Windows volume keeps to no places.
+            _ => timeline::write(view, whole || self.from.windows_homes.is_some(), to, &mut self.left_out, job),
         }
     }
 }

@@ -25,7 +25,8 @@ pub const PACKAGE_MAX: u64 = 20 << 30;
 /// Members of a package.
 pub const MEMBERS_MAX: u64 = 500_000;
 pub const MANIFEST: &str = "manifest.json";
-const LEVEL: i32 = 3;
+/// Of logs a hundredth larger than zstd's own level 3, for four fifths of the work.
+const LEVEL: i32 = 2;
 const THREADS: usize = 4;
 /// Bytes that a thread compresses at a time: with [`THREADS`] of them memory stays small.
 const JOB_SIZE: u32 = 2 << 20;
@@ -116,6 +117,8 @@ impl<'a, W: Write> Archive<'a, W> {
             packed.include_checksum(true)?;
             packed.multithread(u32::try_from(threads).unwrap_or(1))?;
             packed.set_parameter(CParameter::JobSize(JOB_SIZE))?;
+            // None: what one thread did is not gone through again by the next.
+            packed.set_parameter(CParameter::OverlapSizeLog(1))?;
             std::io::Result::Ok(packed)
         })()
         .map_err(|e| Error::new(ErrorCode::Internal, "the package cannot be begun").source(e))?;

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a file that cannot be read or understood is left out as a whole, with a warning; it never runs anything.
 
-use super::expand::Glob;
+use super::expand::{Case, Glob};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{Job, Profile};
 use crate::private;
@@ -19,6 +19,8 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("applications.toml", include_str!("../../../../../artifacts/applications.toml")),
     ("host.toml", include_str!("../../../../../artifacts/host.toml")),
 ];
+/// Those of a Windows volume, instead.
+const WINDOWS: &[(&str, &str)] = &[("windows.toml", include_str!("../../../../../artifacts/windows.toml"))];
 /// A definition file of the user's is not longer.
 const FILE_MAX: usize = 1 << 20;
 /// Nor are there more of them.
@@ -93,13 +95,14 @@ struct Entry {
 }
 
 /// All that a profile has, each name once: a definition of the user's takes the place of one of ours.
-pub fn all(home: &Path, profile: Profile, job: &Job) -> Result<Vec<Artifact>> {
+pub fn all(home: &Path, profile: Profile, case: Case, job: &Job) -> Result<Vec<Artifact>> {
     let mut found = Vec::new();
-    for (name, text) in BUILT_IN {
+    let ours = if case == Case::Windows { WINDOWS } else { BUILT_IN };
+    for (name, text) in ours {
         // Held by a test.
-        found.extend(parse(text).map_err(|why| Error::new(ErrorCode::Internal, format!("{name}: {why}")))?);
+        found.extend(parse(text, case).map_err(|why| Error::new(ErrorCode::Internal, format!("{name}: {why}")))?);
     }
-    for artifact in of_the_user(&home.join("artifacts"), job) {
+    for artifact in of_the_user(&home.join("artifacts"), case, job) {
         found.retain(|a| a.name != artifact.name);
         found.push(artifact);
     }
@@ -107,7 +110,7 @@ pub fn all(home: &Path, profile: Profile, job: &Job) -> Result<Vec<Artifact>> {
     Ok(found)
 }
 
-fn of_the_user(folder: &Path, job: &Job) -> Vec<Artifact> {
+fn of_the_user(folder: &Path, case: Case, job: &Job) -> Vec<Artifact> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let paths = entries.flatten().map(|e| e.path());
     let mut paths: Vec<_> = paths.filter(|p| p.extension().is_some_and(|e| e == "toml")).take(FILES_MAX).collect();
@@ -116,7 +119,7 @@ fn of_the_user(folder: &Path, job: &Job) -> Vec<Artifact> {
     for path in paths {
         let read = private::read(&path, FILE_MAX).map_err(|e| e.message).and_then(|bytes| {
             let text = String::from_utf8(bytes.unwrap_or_default()).map_err(|_| "it is no UTF-8".to_owned())?;
-            parse(&text)
+            parse(&text, case)
         });
         match read {
             Ok(artifacts) => found.extend(artifacts),
@@ -127,7 +130,7 @@ fn of_the_user(folder: &Path, job: &Job) -> Vec<Artifact> {
 }
 
 /// The definitions of one file, or what is wrong with it.
-fn parse(text: &str) -> Result<Vec<Artifact>, String> {
+fn parse(text: &str, case: Case) -> Result<Vec<Artifact>, String> {
     let file: File = toml::from_str(text).map_err(|e| {
         let line = e.span().map_or(0, |span| text.get(..span.start).unwrap_or_default().matches('\n').count() + 1);
         format!("line {line}: {}", e.message())
@@ -140,14 +143,14 @@ fn parse(text: &str) -> Result<Vec<Artifact>, String> {
             if !names.insert(name.clone()) {
                 return Err(format!("{name:?} is there twice"));
             }
-            entry.artifact().map_err(|why| format!("{name:?}: {why}"))
+            entry.artifact(case).map_err(|why| format!("{name:?}: {why}"))
         })
         .collect()
 }
 
 impl Entry {
-    fn artifact(self) -> Result<Artifact, String> {
-        let globs = |texts: Vec<String>| texts.iter().map(|t| Glob::parse(t)).collect::<Result<Vec<_>, _>>();
+    fn artifact(self, case: Case) -> Result<Artifact, String> {
+        let globs = |texts: Vec<String>| texts.iter().map(|t| Glob::parse(t, case)).collect::<Result<Vec<_>, _>>();
         let what = match (self.files, self.answer) {
             (Some(files), None) if !files.is_empty() => What::Files {
                 globs: globs(files)?,
@@ -168,11 +171,21 @@ mod tests {
     use crate::private::scratch::Scratch;
 
     #[test]
+    fn those_of_windows_stand_alone_and_are_understood() {
+        let (home, job) = (Scratch::new(), Job::default());
+        let full = all(&home, Profile::Full, Case::Windows, &job).unwrap();
+        let triage = all(&home, Profile::Triage, Case::Windows, &job).unwrap();
+        let named = |name: &str| triage.iter().any(|a| a.name == name);
+        assert!(named("WindowsEventLogs") && named("timeline") && !named("packages"));
+        assert!(full.len() > triage.len() && triage.len() > 20, "{} {}", full.len(), triage.len());
+    }
+
+    #[test]
     fn ours_are_understood_and_triage_is_a_part_of_full() {
         let home = Scratch::new();
         let job = Job::default();
-        let triage = all(&home, Profile::Triage, &job).unwrap();
-        let full = all(&home, Profile::Full, &job).unwrap();
+        let triage = all(&home, Profile::Triage, Case::Exact, &job).unwrap();
+        let full = all(&home, Profile::Full, Case::Exact, &job).unwrap();
         assert!(triage.len() > 20 && full.len() > triage.len(), "{} {}", triage.len(), full.len());
         assert!(triage.iter().all(|t| full.iter().any(|f| f.name == t.name)));
         let mut names: Vec<_> = full.iter().map(|a| &a.name).collect();
@@ -198,7 +211,7 @@ mod tests {
         write("climbs.toml", &one("climbs").replace("/srv/app", "/srv/../app"));
         write("binary.toml", "\u{0}");
         let job = Job::default();
-        let found = all(&home, Profile::Triage, &job).unwrap();
+        let found = all(&home, Profile::Triage, Case::Exact, &job).unwrap();
         let count = |name: &str| found.iter().filter(|a| a.name == name).count();
         assert_eq!((count("mine"), count("logs.system"), count("typo"), count("climbs")), (1, 1, 0, 0));
         let warnings = job.take_warnings();

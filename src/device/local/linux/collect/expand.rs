@@ -4,6 +4,7 @@
 
 use super::walk::{Found, LeftOut, Walk};
 use crate::device::local::linux::view::How;
+use crate::device::local::windows_root::{self, is_named};
 use crate::error::{ErrorCode, Result};
 use crate::model::DevicePath;
 use globset::{GlobBuilder, GlobMatcher};
@@ -13,12 +14,21 @@ use std::os::unix::ffi::OsStrExt;
 /// Stands for every home directory of the device.
 const HOMES: &[u8] = b"%%homes%%";
 
+/// How names are compared.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Case {
+    Exact,
+    /// Without case, as on a Windows volume; the exact name wins.
+    Windows,
+}
+
 /// An absolute pattern: `*`, `?`, `[…]` and `{…}` within a name; `**` for all directories below, as the last part or
 /// before it; `%%homes%%` at the start.
 #[derive(Clone, Debug)]
 pub struct Glob {
     in_homes: bool,
     parts: Vec<Part>,
+    case: Case,
 }
 
 #[derive(Clone, Debug)]
@@ -31,7 +41,7 @@ enum Part {
 
 impl Glob {
     /// An `Err` says what is wrong.
-    pub fn parse(text: &str) -> Result<Glob, String> {
+    pub fn parse(text: &str, case: Case) -> Result<Glob, String> {
         let bytes = text.as_bytes();
         let (in_homes, rest) = match bytes.strip_prefix(HOMES) {
             Some(rest) => (true, rest),
@@ -40,7 +50,7 @@ impl Glob {
         if rest.first() != Some(&b'/') || bytes.contains(&0) || text.len() > 4096 {
             return Err(format!("{text:?} does not begin with / or %%homes%%/"));
         }
-        let parts = rest.split(|b| *b == b'/').filter(|p| !p.is_empty()).map(|p| Part::parse(p, text));
+        let parts = rest.split(|b| *b == b'/').filter(|p| !p.is_empty()).map(|p| Part::parse(p, text, case));
         let parts = parts.collect::<Result<Vec<_>, _>>()?;
         let below = parts.iter().position(|p| matches!(p, Part::Below));
         if parts.is_empty()
@@ -49,7 +59,7 @@ impl Glob {
         {
             return Err(format!("{text:?}: ** is the last part or the one before it"));
         }
-        Ok(Glob { in_homes, parts })
+        Ok(Glob { in_homes, parts, case })
     }
 
     /// Whether a path of the device fits, for what is left out.
@@ -61,13 +71,13 @@ impl Glob {
     fn fits_parts(&self, path: &[u8]) -> bool {
         let names: Vec<&[u8]> = path.split(|b| *b == b'/').filter(|p| !p.is_empty()).collect();
         match self.parts.iter().position(|p| matches!(p, Part::Below)) {
-            None => names.len() == self.parts.len() && all_match(&self.parts, &names),
+            None => names.len() == self.parts.len() && all_match(&self.parts, &names, self.case),
             Some(at) => {
                 let (head, tail) =
                     (self.parts.get(..at).unwrap_or_default(), self.parts.get(at + 1..).unwrap_or_default());
                 names.len() >= head.len() + tail.len().max(1)
-                    && all_match(head, &names)
-                    && all_match(tail, names.get(names.len() - tail.len()..).unwrap_or_default())
+                    && all_match(head, &names, self.case)
+                    && all_match(tail, names.get(names.len() - tail.len()..).unwrap_or_default(), self.case)
             }
         }
     }
@@ -102,12 +112,14 @@ impl Glob {
         match self.parts.get(part) {
             None => Ok(()),
             Some(Part::Name(name)) => {
-                let path = at.join(&DevicePath::new(name.as_slice()));
-                if !is_last {
-                    return self.from(walk, &path, part + 1, max_depth, left_out, give);
-                }
-                for found in walk.named(&path, left_out) {
-                    give(left_out, found)?;
+                for path in self.named(walk, at, name) {
+                    if !is_last {
+                        self.from(walk, &path, part + 1, max_depth, left_out, give)?;
+                        continue;
+                    }
+                    for found in walk.named(&path, left_out) {
+                        give(left_out, found)?;
+                    }
                 }
                 Ok(())
             }
@@ -130,13 +142,23 @@ impl Glob {
             Some(Part::Below) => {
                 let last = self.parts.get(part + 1);
                 self.each(walk, at, max_depth, left_out, &mut |left_out, found| match last
-                    .is_none_or(|p| p.fits(found.path.name().as_bytes()))
+                    .is_none_or(|p| p.fits(found.path.name().as_bytes(), self.case))
                 {
                     true => give(left_out, found),
                     false => Ok(()),
                 })
             }
         }
+    }
+
+    /// The entries that a name means: itself where it is there, else those that differ from it by case.
+    fn named(&self, walk: &Walk<'_>, at: &DevicePath, name: &[u8]) -> Vec<DevicePath> {
+        let exact = at.join(&DevicePath::new(name));
+        if self.case == Case::Exact || walk.view.identity(&exact).is_some() {
+            return vec![exact];
+        }
+        let there = windows_root::names(walk.view, at).into_iter();
+        there.filter(|there| is_named(there, name)).map(|there| at.join(&DevicePath::new(there))).collect()
     }
 
     /// Everything below a directory, where there is one.
@@ -163,7 +185,7 @@ impl Glob {
 }
 
 impl Part {
-    fn parse(part: &[u8], whole: &str) -> Result<Part, String> {
+    fn parse(part: &[u8], whole: &str, case: Case) -> Result<Part, String> {
         let is_wild = part.iter().any(|b| b"*?[{".contains(b));
         match part {
             b"**" => Ok(Part::Below),
@@ -174,14 +196,18 @@ impl Part {
                 if text.contains("**") {
                     return Err(format!("{whole:?}: ** stands for whole directories"));
                 }
-                let glob = GlobBuilder::new(text).build().map_err(|e| format!("{whole:?}: {}", e.kind()))?;
+                let glob = GlobBuilder::new(text)
+                    .case_insensitive(case == Case::Windows)
+                    .build()
+                    .map_err(|e| format!("{whole:?}: {}", e.kind()))?;
                 Ok(Part::Match(Box::new(glob.compile_matcher())))
             }
         }
     }
 
-    fn fits(&self, name: &[u8]) -> bool {
+    fn fits(&self, name: &[u8], case: Case) -> bool {
         match self {
+            Part::Name(own) if case == Case::Windows => is_named(name, own),
             Part::Name(own) => own == name,
             Part::Match(glob) => matches(glob, name),
             Part::Below => true,
@@ -189,8 +215,8 @@ impl Part {
     }
 }
 
-fn all_match(parts: &[Part], names: &[&[u8]]) -> bool {
-    parts.iter().zip(names).all(|(part, name)| part.fits(name))
+fn all_match(parts: &[Part], names: &[&[u8]], case: Case) -> bool {
+    parts.iter().zip(names).all(|(part, name)| part.fits(name, case))
 }
 
 fn matches(glob: &GlobMatcher, name: &[u8]) -> bool {
@@ -217,12 +243,16 @@ mod tests {
     }
 
     fn expand(tree: &TempTree, glob: &str) -> Vec<String> {
+        expand_as(tree, glob, Case::Exact)
+    }
+
+    fn expand_as(tree: &TempTree, glob: &str, case: Case) -> Vec<String> {
         let view = image(tree, "img");
         let homes = [DevicePath::new("/home/ann"), DevicePath::new("/nowhere")];
         let set = view.own().snapshot();
         let job = crate::model::Job::default();
         let walk = walker(&view, &set, &job);
-        found(|left_out, give| Glob::parse(glob).unwrap().expand(&walk, &homes, 16, left_out, give))
+        found(|left_out, give| Glob::parse(glob, case).unwrap().expand(&walk, &homes, 16, left_out, give))
     }
 
     #[test]
@@ -239,6 +269,22 @@ mod tests {
     }
 
     #[test]
+    fn a_windows_volume_is_matched_without_case_and_the_exact_name_first() {
+        let tree = TempTree::new();
+        for path in ["WINDOWS/prefetch/A.PF", "Windows/Prefetch/b.pf", "users/Ann/NTUSER.dat", "twice/X", "TWICE/y"] {
+            let path = tree.path("img").join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        let expand = |glob: &str| expand_as(&tree, glob, Case::Windows);
+        assert_eq!(expand("/Windows/Prefetch/*.pf"), ["/Windows/Prefetch/b.pf"]);
+        assert_eq!(expand("/Users/*/ntuser.{DAT,MAN}"), ["/users/Ann/NTUSER.dat"]);
+        assert_eq!(expand("/Twice/*"), ["/TWICE/y", "/twice/X"]);
+        let glob = Glob::parse("/windows/**/*.PF", Case::Windows).unwrap();
+        assert!(glob.fits(b"/WINDOWS/prefetch/A.pf", &[]));
+    }
+
+    #[test]
     fn a_link_that_is_named_in_full_brings_its_target() {
         assert_eq!(expand(&tree(), "/named"), ["/named", "/var/log/deep/b.log"]);
         assert_eq!(expand(&tree(), "/var/log/link/b.log"), ["/var/log/deep/b.log"]);
@@ -247,14 +293,15 @@ mod tests {
     #[test]
     fn what_is_no_pattern_is_said() {
         for bad in ["var/log", "/a/../b", "/a/**/b/c", "/", "/**/**", "/a/x**", "/a/[", "%%homes%%", "/a\0b"] {
-            assert!(Glob::parse(bad).is_err(), "{bad}");
+            assert!(Glob::parse(bad, Case::Exact).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn paths_are_tested_by_the_same_rules() {
-        let fits =
-            |glob: &str, path: &str| Glob::parse(glob).unwrap().fits(path.as_bytes(), &[DevicePath::new("/root")]);
+        let fits = |glob: &str, path: &str| {
+            Glob::parse(glob, Case::Exact).unwrap().fits(path.as_bytes(), &[DevicePath::new("/root")])
+        };
         assert!(
             fits("/var/log/**", "/var/log/a/b")
                 && fits("/var/**/*.gz", "/var/a/b.gz")
