@@ -250,7 +250,9 @@ fn a_library_script_runs_once_and_its_output_is_kept() {
     assert!(said.contains("ran"), "{said}");
     let status = case.status(&pending);
     assert_eq!(status["state"], "completed", "{status}");
-    assert!(status["data"]["content"].to_string().contains("ran with"), "{status}");
+    let row = &status["data"]["rows"][0];
+    let written = "ran with a b and c\n".len();
+    assert_eq!((&row["exit_code"], &row["size_bytes"]), (&json!(3), &json!(written)), "{status}");
     assert_eq!(case.tenant.count("run_live_response"), 1);
 }
 
