@@ -34,6 +34,7 @@ pub const EVENTS: &[&str] = &[
     "request.invalidated",
     "exec.consumed",
     "exec.started",
+    "exec.handed_over",
     "exec.finished",
     "exec.unknown",
     "library.uploaded",

@@ -3,7 +3,7 @@
 //! Invariant: opening a device does no work on it; the first call that needs it does.
 
 use super::Device;
-use super::defender::{self, Tenant};
+use super::defender::{self, Tenant, TenantDevice};
 use super::image::{self, ImageDevice};
 use super::local::engines::Engines;
 use super::local::pool::Pool;
@@ -80,6 +80,7 @@ impl Devices {
         match id.as_str() {
             local::ID => Some(self.local.describe()),
             text if text.starts_with(image::PREFIX) => Some(image::describe(text)),
+            defender::BACKEND => self.tenant.as_ref().map(|_| TenantDevice::described()),
             _ => self.tenant.as_ref().and_then(|tenant| tenant.describe(id)),
         }
     }
@@ -95,6 +96,11 @@ impl Devices {
         let host = self.local.describe().name;
         if named == local::ID || named.eq_ignore_ascii_case(host.raw()) {
             return Ok(Arc::clone(&self.local) as Arc<dyn Device>);
+        }
+        if named == defender::BACKEND
+            && let Some(tenant) = &self.tenant
+        {
+            return Ok(Arc::new(TenantDevice::new(Arc::clone(tenant))));
         }
         if let Some(tenant) = &self.tenant {
             return Ok(Arc::new(tenant.open(named, job).await?));

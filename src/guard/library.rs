@@ -268,7 +268,9 @@ impl State {
 /// Whether the library file of a step may be used so. What nobody approved may be taken away.
 pub(super) fn check_step(state: &State, policy: Option<&Policy>, step: &Step) -> Result<()> {
     match step {
-        Step::Run { script: item, .. } | Step::Put { item, .. } => check(state, policy, item),
+        Step::Run { .. } | Step::Put { .. } | Step::Tenant { .. } => {
+            step.item().map_or(Ok(()), |item| check(state, policy, item))
+        }
         _ => Ok(()),
     }
 }

@@ -5,13 +5,13 @@
 use super::api::{Machine, MachineId};
 use super::pack::Shell;
 use super::paths::Syntax;
-use super::{BACKEND, Tenant, machines};
+use super::{BACKEND, Tenant, effect, machines};
 use crate::device::{Device, Fetched, Fut, Package};
 use crate::error::{Error, ErrorCode, Result};
-use crate::guard::Approved;
+use crate::guard::{Adopted, Approved};
 use crate::model::{
-    Answer, CollectQuery, DeviceId, DevicePath, DeviceRef, DeviceRow, End, FileQuery, Job, Outcome, Query, Step,
-    Supply, Verified, Wish,
+    Answer, CollectQuery, DeviceId, DevicePath, DeviceRef, DeviceRow, DeviceTraits, FileQuery, Job, Outcome, Query,
+    Step, Supply, Wish,
 };
 use std::sync::Arc;
 
@@ -49,12 +49,6 @@ impl DefenderDevice {
     }
 }
 
-/// What changes a device goes another way; until a device of the tenant has it, it says so.
-fn no_changes(wish: &Wish) -> Error {
-    Error::new(ErrorCode::Unsupported, format!("a Defender device has no `{}` here yet", wish.kind()))
-        .hint("do it in the portal, or look on: every reading command works")
-}
-
 impl Device for DefenderDevice {
     fn id(&self) -> &DeviceId {
         &self.id
@@ -73,12 +67,16 @@ impl Device for DefenderDevice {
         machines::row(self.machine.clone())
     }
 
+    fn traits(&self) -> Option<DeviceTraits> {
+        Some(machines::traits(&self.machine))
+    }
+
     fn place(&self, directory: &DevicePath, path: &DevicePath) -> Result<DevicePath> {
         Ok(self.syntax().join(directory, path))
     }
 
     fn supports(&self, wish: &Wish) -> Result<()> {
-        Err(no_changes(wish))
+        self.can(wish)
     }
 
     fn read<'a>(&'a self, query: Query, job: &'a Arc<Job>) -> Fut<'a, Result<Answer>> {
@@ -93,21 +91,15 @@ impl Device for DefenderDevice {
         Box::pin(self.gather(query, job))
     }
 
-    fn resolve<'a>(&'a self, wish: &'a Wish, _: &'a Arc<Job>) -> Fut<'a, Result<Vec<Step>>> {
-        Box::pin(async move { Err(no_changes(wish)) })
+    fn resolve<'a>(&'a self, wish: &'a Wish, job: &'a Arc<Job>) -> Fut<'a, Result<Vec<Step>>> {
+        Box::pin(self.plan(wish, job))
     }
 
-    fn apply<'a>(&'a self, _: Approved, _: Arc<dyn Supply>, _: &'a Arc<Job>) -> Fut<'a, Outcome> {
-        Box::pin(async move {
-            Outcome {
-                rows: Vec::new(),
-                verified: Verified::No,
-                end: End::Failed {
-                    code: ErrorCode::Unsupported.as_str().into(),
-                    message: "nothing is changed on a Defender device here".into(),
-                },
-                warnings: Vec::new(),
-            }
-        })
+    fn adopt<'a>(&'a self, adopted: Adopted, job: &'a Arc<Job>) -> Fut<'a, Outcome> {
+        Box::pin(effect::adopt(self, adopted, job))
+    }
+
+    fn apply<'a>(&'a self, approved: Approved, supply: Arc<dyn Supply>, job: &'a Arc<Job>) -> Fut<'a, Outcome> {
+        Box::pin(async move { effect::carry_out(self, approved, &*supply, job).await })
     }
 }

@@ -6,7 +6,7 @@ use super::BACKEND;
 use super::api::{Machine, MachineId};
 use super::client::{Client, Pages, quoted};
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{DeviceId, DeviceRow, Job};
+use crate::model::{DeviceId, DeviceRow, DeviceTraits, Job};
 use crate::nearest::nearest;
 use crate::shape::{Untrusted, scrub};
 
@@ -69,11 +69,24 @@ fn short(text: &Untrusted) -> String {
     scrub(&cut).into_owned()
 }
 
-pub(super) fn row(machine: Machine) -> DeviceRow {
-    let mut tags: Vec<String> = machine.machine_tags.iter().map(short).collect();
+/// Words before which a tag says what only the tenant says: a device can give itself tags.
+const OURS: &[&str] = &["group:", "health:"];
+
+fn tags(machine: &Machine) -> Vec<String> {
+    let is_ours = |tag: &String| OURS.iter().any(|ours| tag.to_ascii_lowercase().starts_with(ours));
+    let mut tags: Vec<String> = machine.machine_tags.iter().map(short).filter(|tag| !is_ours(tag)).collect();
     let group = machine.rbac_group_name.as_ref().filter(|group| !group.raw().is_empty() && group.raw() != UNASSIGNED);
     tags.extend(group.map(|group| format!("group:{}", short(group))));
-    tags.extend(not_active(&machine).map(|health| format!("health:{health}")));
+    tags.extend(not_active(machine).map(|health| format!("health:{health}")));
+    tags
+}
+
+/// What a policy may know it by.
+pub(super) fn traits(machine: &Machine) -> DeviceTraits {
+    DeviceTraits { backend: BACKEND, name: name(machine).raw().to_owned(), tags: tags(machine) }
+}
+
+pub(super) fn row(machine: Machine) -> DeviceRow {
     DeviceRow {
         name: name(&machine),
         backend: BACKEND,
@@ -83,7 +96,7 @@ pub(super) fn row(machine: Machine) -> DeviceRow {
         last_seen: machine.last_seen,
         group: None,
         tier: None,
-        tags,
+        tags: tags(&machine),
         id: DeviceId::new(machine.id.as_str()),
     }
 }

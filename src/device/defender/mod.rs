@@ -11,6 +11,7 @@ pub mod client;
 mod collect;
 mod device;
 mod document;
+mod effect;
 mod fetch;
 mod gunzip;
 pub mod library;
@@ -18,11 +19,14 @@ mod machines;
 mod pack;
 mod paths;
 mod read;
+mod resolve;
 mod rows;
 mod tenant;
+mod whole;
 
 pub use device::DefenderDevice;
 pub use tenant::Tenant;
+pub use whole::TenantDevice;
 
 /// Before a name that another backend has too.
 pub const PREFIX: &str = "defender:";

@@ -176,6 +176,11 @@ impl Arguments {
         Arguments { nonce: random_hex::<16>(), values: Vec::new() }
     }
 
+    /// With the nonce that a plan already names.
+    pub(crate) fn signed(nonce: &str) -> Arguments {
+        Arguments { nonce: nonce.to_owned(), values: Vec::new() }
+    }
+
     pub(crate) fn text(self, name: &str, text: impl Into<String>) -> Self {
         self.with(name, Some(Value::Text(text.into())))
     }

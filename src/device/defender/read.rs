@@ -51,12 +51,12 @@ impl DefenderDevice {
                 let arguments = none.with("kind", query.kind.map(|kind| Value::Text(kind.as_str().to_owned())));
                 Answer::Remediated(self.rows::<RemediatedWire>("remediated", arguments, job).await?)
             }
+            Query::Hunt(_) | Query::Indicators(_) => {
+                return Err(Error::new(ErrorCode::Unsupported, "that is asked of the tenant, not of one device"));
+            }
             Query::Scan(_) => {
-                return Err(Error::new(
-                    ErrorCode::Unsupported,
-                    "a scan of a Defender device is not started from here yet",
-                )
-                .hint("start it in the portal; `analyze` asks what Defender knows of one file"));
+                return Err(Error::new(ErrorCode::Unsupported, "Defender scans a device quickly or fully, not a path")
+                    .hint("`scan quick` or `scan full`; `analyze` asks what Defender knows of one file"));
             }
         })
     }
