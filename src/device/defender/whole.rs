@@ -48,12 +48,12 @@ impl TenantDevice {
     async fn hunt(&self, query: HuntQuery, job: &Job) -> Result<(Hunted, Vec<HuntRow>)> {
         let asked = within(&query)?;
         let found = self.tenant.client.hunt(&asked, job).await?;
-        let row = |raw: &Box<serde_json::value::RawValue>| {
+        let row = |raw: &serde_json::value::RawValue| {
             let named = serde_json::from_str::<Named>(raw.get()).unwrap_or(Named { timestamp: None, device: None });
             HuntRow { timestamp: named.timestamp, device: named.device, row: Untrusted::new(raw.get()) }
         };
         let columns = found.schema.into_iter().filter_map(|column| column.name).collect();
-        Ok((Hunted { columns }, found.rows.iter().map(row).collect()))
+        Ok((Hunted { columns }, found.rows.iter().map(|raw| row(raw)).collect()))
     }
 
     async fn indicators(&self, query: &IndicatorQuery, job: &Job) -> Result<Vec<Indicator>> {

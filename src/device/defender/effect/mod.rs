@@ -140,7 +140,7 @@ async fn carry_out_one(
 }
 
 enum Began {
-    Ended(MachineAction),
+    Ended(Box<MachineAction>),
     Did(Did),
 }
 
@@ -170,16 +170,22 @@ async fn begin(
             ended = &mut run => {
                 own.take_warnings().into_iter().for_each(|w| job.warn(w));
                 return match ended {
-                    Ok(action) => Began::Ended(action),
+                    Ok(action) => Began::Ended(Box::new(action)),
                     Err(e) => Began::Did(broke_off(e, begun())),
                 };
             }
             () = tokio::time::sleep_until(place.until), if !is_over => {
                 is_over = true;
-                if let Some(did) = at_the_windows_end(device, begun(), deed).await {
+                let known = begun();
+                if let Some(did) = at_the_windows_end(device, known.clone(), deed).await {
                     own.cancel();
-                    let _ = run.await;
-                    return Began::Did(did);
+                    let ended = run.await;
+                    return Began::Did(match (known, begun(), ended) {
+                        // Its start was on its way.
+                        (None, Some(id), _) => take_back(device, &id).await,
+                        (None, None, Err(e)) if e.code == ErrorCode::OutcomeUnknown => Did::Unknown(e.message),
+                        _ => did,
+                    });
                 }
             }
             () = job.stopped() => {
