@@ -210,7 +210,19 @@ fn explain<C: Command>(args: &str, whole: &serde_json::Error) -> Error {
         serde_json::from_str::<C::Args>(&alone).err().is_some_and(|e| !e.to_string().starts_with("missing field"))
     });
     let error = match culprit {
-        Some((key, _)) => Error::new(ErrorCode::BadArgs, format!("{name}: argument {key:?}: {said}")),
+        Some((key, value)) => {
+            // A parser says nothing of what stands where a word is to be.
+            let words = schema.pointer(&format!("/properties/{key}/enum")).and_then(|e| e.as_array());
+            let said = match words.filter(|_| !value.is_string()) {
+                Some(words) => {
+                    let given: String = value.to_string().chars().take(60).collect();
+                    let words: Vec<&str> = words.iter().filter_map(|w| w.as_str()).collect();
+                    format!("{given} is none of: {}", words.join(", "))
+                }
+                None => said,
+            };
+            Error::new(ErrorCode::BadArgs, format!("{name}: argument {key:?}: {said}"))
+        }
         None => Error::new(ErrorCode::BadArgs, format!("{name}: {said}")),
     };
     error.hint(format!("help {name} shows the arguments"))
