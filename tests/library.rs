@@ -362,9 +362,8 @@ fn an_interpreter_that_is_not_the_approved_one_runs_nothing() {
         std::fs::copy("/bin/sh", &shell).unwrap();
         let pending = ask(&home, "run", json!({ "script": "own.sh" }));
         swap(&shell);
-        let said = approve(&home, &person, &pending).expect(1);
-        said.says("E_ENTITY_DRIFT");
-        assert!(said.out().contains("its sha256"), "{said:?}");
+        let screen = approve(&home, &person, &pending).expect(1).says("E_ENTITY_DRIFT").out();
+        assert!(screen.contains("its sha256"), "{screen}");
         assert_eq!(outcome(&home, &pending)["error"]["code"], "E_ENTITY_DRIFT");
         assert!(!ran.exists());
     }
