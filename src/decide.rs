@@ -5,12 +5,11 @@
 
 use crate::dispatcher::Dispatcher;
 use crate::error::{Error, ErrorCode, Result};
-use crate::evidence::Custody;
 use crate::guard::{Approved, Ballot, Execution, RequestView};
 use crate::model::{
-    Disclosure, End, Job, LibraryItem, Outcome, Question, Remediated, RequestId, SessionId, Sha256, Timestamp, Verified,
+    Disclosure, End, Job, LibraryItem, Outcome, Question, Remediated, RequestId, Sha256, Timestamp, Verified,
 };
-use crate::registry::{Core, blocking};
+use crate::registry::{Core, blocking, seal_output};
 use crate::shape::Untrusted;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -39,6 +38,8 @@ pub enum Decided {
     Counted(RequestView),
     /// It was the last one: the plan ran, and this came of it.
     Ran { view: RequestView, outcome: Outcome },
+    /// It was the last one: who was asked goes on with it, and whoever asks for its state reads on there.
+    HandedOver { view: RequestView, message: String },
 }
 
 /// Keeps the signals that end a process from ending this one. They stay taken for the life of the process: whoever
@@ -117,6 +118,7 @@ async fn run(
     asks: UnboundedSender<Question>,
 ) -> Result<Decided> {
     let id = view.id.clone();
+    look_again(core, &view).await;
     let (approved, execution) = core.guard(move |g| g.consume(&id)).await??;
     let (execution, begun) = core
         .guard(move |g| {
@@ -124,16 +126,57 @@ async fn run(
             (execution, begun)
         })
         .await?;
-    let job = if approved.time_limit_s().is_some() { script } else { Arc::default() };
+    let (time_limit, outlives) = (approved.time_limit_s(), approved.outlives());
+    let job = if time_limit.is_some() || outlives { script } else { Arc::default() };
     let outcome = match begun {
         Ok(()) => {
             job.ask_of(asks);
-            perform(core, approved, &view, job).await
+            let noted = outlives.then(|| note_handed(core, &view, &job));
+            let outcome = perform(core, approved, &view, job.clone()).await;
+            job.hand_over_to(None);
+            if let Some(noted) = noted {
+                let _ = noted.await;
+            }
+            outcome
         }
         Err(e) => failed(&e),
     };
+    if let End::GoesOn { message } = outcome.end {
+        // Whoever asks next takes the mark and reads on.
+        drop(execution);
+        return Ok(Decided::HandedOver { view, message });
+    }
     let view = record(core, execution, &outcome).await?;
     Ok(Decided::Ran { view, outcome })
+}
+
+/// Asks the device's backend once more what it is, so that what is consumed is judged by what holds now. Where it cannot
+/// be asked, nothing can be done there either.
+async fn look_again(core: &Arc<Core>, view: &RequestView) {
+    if view.disclosure.is_some() {
+        return;
+    }
+    if let Ok(device) = core.sessions.device(view.device.as_str(), &Arc::default()).await
+        && let Some(traits) = device.traits()
+    {
+        core.guard.know(device.id(), traits);
+    }
+}
+
+/// Puts on record what a backend has taken, as it takes it. Ends with the work.
+fn note_handed(core: &Arc<Core>, view: &RequestView, job: &Arc<Job>) -> tokio::task::JoinHandle<()> {
+    let (taker, mut handed) = unbounded_channel();
+    job.hand_over_to(Some(taker));
+    let (core, id) = (core.clone(), view.id.clone());
+    tokio::spawn(async move {
+        while let Some(handed) = handed.recv().await {
+            let id = id.clone();
+            // What is not on record is found by its comment.
+            if let Ok(Err(e)) = core.guard(move |g| g.handed_over(&id, &handed)).await {
+                tracing::warn!(code = %e.code, "what a backend has taken could not be put on record");
+            }
+        }
+    })
 }
 
 async fn record(core: &Arc<Core>, execution: Execution, outcome: &Outcome) -> Result<RequestView> {
@@ -143,7 +186,7 @@ async fn record(core: &Arc<Core>, execution: Execution, outcome: &Outcome) -> Re
             End::Done => "it was done",
             End::Drift { .. } => "it stopped at a step whose entity had changed",
             End::Failed { .. } => "it failed",
-            End::Unknown { .. } => "it may have happened",
+            End::Unknown { .. } | End::GoesOn { .. } => "it may have happened",
         };
         Error::new(
             ErrorCode::AuditUnavailable,
@@ -156,7 +199,8 @@ async fn record(core: &Arc<Core>, execution: Execution, outcome: &Outcome) -> Re
 
 /// Runs the plan within the command's time; a device that does not come back leaves an unknown outcome.
 async fn perform(core: &Arc<Core>, approved: Approved, view: &RequestView, job: Arc<Job>) -> Outcome {
-    let own_limit = approved.time_limit_s();
+    let outlives = approved.outlives();
+    let own_limit = approved.time_limit_s().or(outlives.then(|| core.sessions.limits().command_s));
     let limit = Duration::from_secs(core.sessions.limits().command_s);
     let limit = own_limit.map_or(limit, |own| limit.max(Duration::from_secs(own) + SCRIPT_GRACE));
     let mut work = tokio::spawn({
@@ -189,7 +233,7 @@ async fn perform(core: &Arc<Core>, approved: Approved, view: &RequestView, job: 
     match ended {
         Some(Ok(mut outcome)) => {
             outcome.warnings.extend(job.take_warnings());
-            seal(core, view, &job, &mut outcome).await;
+            seal_output(core, view, &job, &mut outcome).await;
             outcome
         }
         Some(Err(_)) => unknown("the work broke off while the plan ran"),
@@ -206,32 +250,6 @@ async fn told_to_stop(core: &Arc<Core>, id: &RequestId) {
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
-}
-
-/// Seals what the work gave out, and names it in its row.
-async fn seal(core: &Arc<Core>, view: &RequestView, job: &Arc<Job>, outcome: &mut Outcome) {
-    let Some(captured) = job.take_captured() else { return };
-    let custody = Custody {
-        device: view.device.clone(),
-        device_name: Untrusted::new(view.device_name.as_str()),
-        session: view.session.clone().unwrap_or_else(|| SessionId::new("")),
-        command_id: view.command_id.clone(),
-        principal: view.by.clone(),
-        comment: None,
-    };
-    // Also what was cancelled has said something.
-    let sealing = Arc::new(Job::default());
-    let file = tokio::fs::File::from_std(captured.file);
-    match core.evidence.seal(captured.facts, file, custody, &sealing).await {
-        Ok(sealed) => {
-            if let Some(row) = outcome.rows.last_mut() {
-                row.sha256 = Some(sealed.sha256);
-                row.size_bytes = Some(sealed.size_bytes);
-            }
-        }
-        Err(e) => outcome.warnings.push(format!("the output was not kept: {}", e.message)),
-    }
-    outcome.warnings.extend(sealing.take_warnings());
 }
 
 /// Takes a file out of the library, as a person approved.

@@ -80,6 +80,12 @@ pub struct AllRows {
 impl Dispatcher {
     /// Opens nothing: the first call that needs a store opens it.
     pub fn new(config: &Config) -> Arc<Self> {
+        if config.allow_shared_account && config.defender.is_some() {
+            tracing::warn!(
+                "allow_shared_account = true: the account that the assistant runs in can ask for changes on the tenant's \
+                 devices and holds its credentials"
+            );
+        }
         let log = Log::new(config.home.join("audit"));
         let sessions = SessionManager::new(Devices::new(config), config.limits, config.home.join("snapshots"));
         Arc::new(Dispatcher {

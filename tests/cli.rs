@@ -307,7 +307,7 @@ fn an_unknown_backend_is_told_from_one_without_devices() {
     let refused = home.call("devices", json!({ "backend": "foo" })).expect(2).json();
     assert_eq!(
         (&refused["error"]["code"], &refused["error"]["hint"]),
-        (&json!("E_BAD_ARGS"), &json!("there are local, image"))
+        (&json!("E_BAD_ARGS"), &json!("there are local, image, defender"))
     );
     home.call("devices", json!({ "backend": "image" })).expect(0);
 }

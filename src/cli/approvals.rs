@@ -133,6 +133,7 @@ fn state_of(phase: &Phase) -> (&'static str, Option<&'static str>) {
             End::Done => ("done", None),
             End::Drift { .. } => ("failed", Some(ErrorCode::EntityDrift.as_str())),
             End::Failed { code, .. } => ("failed", ErrorCode::parse(code).map(ErrorCode::as_str)),
+            End::GoesOn { .. } => ("running", None),
             End::Unknown { .. } => ("unknown", Some(ErrorCode::OutcomeUnknown.as_str())),
         },
         Phase::Denied => ("denied", None),
@@ -205,6 +206,14 @@ impl Approver {
                 Ok(Exit::Done)
             }
             Decided::Ran { view, outcome } => report(&view, &outcome, io),
+            Decided::HandedOver { view, message } => {
+                io.say(&format!(
+                    "{}\n`status` and `fg` of {} read on there and record what comes of it",
+                    crate::shape::clean(&message),
+                    view.command_id
+                ))?;
+                Ok(Exit::Done)
+            }
         }
     }
 
@@ -362,7 +371,9 @@ fn report(view: &RequestView, outcome: &Outcome, io: &mut Io) -> Result<Exit> {
         End::Failed { code, message } => {
             Error::new(ErrorCode::parse(code).unwrap_or(ErrorCode::Internal), message.clone())
         }
-        End::Unknown { message } => Error::new(ErrorCode::OutcomeUnknown, format!("{message}: it may have happened")),
+        End::Unknown { message } | End::GoesOn { message } => {
+            Error::new(ErrorCode::OutcomeUnknown, format!("{message}: it may have happened"))
+        }
     };
     io.complain(&failure);
     Ok(Exit::Failed)

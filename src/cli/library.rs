@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::decide::Signals;
 use crate::dispatcher::Dispatcher;
 use crate::error::{Error, ErrorCode, Result};
-use crate::guard::{ScriptBallot, ScriptPrompt, Shelved, Upload};
+use crate::guard::{ScriptBallot, ScriptPrompt, Shelved, TenantSync, Upload};
 use crate::model::{ItemName, Job, LibraryItem, row};
 use crate::registry::Core;
 use std::io::Read;
@@ -58,6 +58,12 @@ pub(super) enum Sub {
     },
     /// Takes a file out
     Remove { name: String },
+    /// Puts the built-in script pack into the library of the configured Defender tenant, and takes older ones out
+    Sync {
+        /// A JSON array with every field
+        #[arg(long)]
+        json: bool,
+    },
     /// Hashes every file again, checks the signatures, and names what does not belong there
     Verify {
         /// One JSON object
@@ -114,6 +120,24 @@ pub(super) fn run(config: &Config, sub: Sub, io: &mut Io) -> Result<Exit> {
             Ok(Exit::Done)
         }
         Sub::Verify { json } => verify(core, json, io),
+        Sub::Sync { json } => sync(core, json, io),
+    }
+}
+
+/// The pack ships in this program, so nobody is asked; what was done is on record.
+fn sync(core: &Arc<Core>, json: bool, io: &mut Io) -> Result<Exit> {
+    let synced = super::block_on(async { core.sessions.sync_library(&Job::default()).await })?;
+    let of = |outcomes: &[&str]| {
+        synced.rows.iter().filter(|row| outcomes.contains(&row.outcome)).map(|row| row.name.as_str()).collect()
+    };
+    let told =
+        TenantSync { uploaded: of(&["uploaded"]), deleted: of(&["deleted"]), failed: of(&["failed", "drifted"]) };
+    let recorded = core.guard.tenant_synced(&told, synced.failed.as_ref());
+    listing::print(&synced.rows, &["name", "outcome", "sha256", "note"], json, io)?;
+    recorded?;
+    match synced.failed {
+        Some(e) => Err(e),
+        None => Ok(Exit::Done),
     }
 }
 

@@ -24,8 +24,12 @@ pub(super) struct Args {
 
 pub(super) fn run(config: &Config, args: Args) -> Result<Exit> {
     args.tools.iter().flatten().try_for_each(|name| known(name))?;
-    let options =
-        front::mcp::Options { read_only: args.read_only, tools: args.tools, output_schemas: args.output_schemas };
+    let options = front::mcp::Options {
+        read_only: args.read_only,
+        tools: args.tools,
+        output_schemas: args.output_schemas,
+        tenant: config.defender.is_some(),
+    };
     super::block_on(async {
         let connection = Dispatcher::new(config).connect(Transport::Mcp);
         front::mcp::serve(connection, options).await

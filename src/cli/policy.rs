@@ -47,7 +47,7 @@ pub(super) fn run(config: &Config, sub: Sub, io: &mut Io) -> Result<Exit> {
     let core = Dispatcher::new(&config).core().clone();
     let facts = core.guard.policy()?;
     let mut rows = Vec::new();
-    for device in super::block_on(core.sessions.device_rows())? {
+    for device in super::block_on(core.sessions.known_rows())? {
         for tool in commands::ALL.iter().filter(|t| t.spec().effect.asks()) {
             rows.push(ruling(&core.guard, device.id.clone(), tool.spec().name, tool.spec().effect));
         }

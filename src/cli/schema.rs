@@ -44,7 +44,7 @@ pub(super) fn run(args: &Args, io: &mut Io) -> Result<Exit> {
 /// Every generated file, by its path below `schemas/`.
 pub fn documents() -> Result<Vec<(PathBuf, String)>> {
     let mut out = vec![(PathBuf::from("openrpc.json"), pretty(&open_rpc(commands::ALL))?)];
-    for tool in commands::ALL {
+    for tool in commands::ALL.iter().chain(commands::TENANT) {
         let name = tool.spec().name;
         let tools = Path::new("tools");
         out.push((tools.join(format!("{name}.input.json")), pretty(&input_schema(*tool))?));

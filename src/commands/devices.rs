@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 pub struct Devices;
 
-const BACKENDS: &[&str] = &["local", "image"];
+const BACKENDS: &[&str] = &["local", "image", "defender"];
 
 /// Lists the devices that can be connected to.
 #[derive(Deserialize, JsonSchema)]
@@ -16,7 +16,7 @@ const BACKENDS: &[&str] = &["local", "image"];
 pub struct Args {
     /// Part of the id or name
     query: Option<String>,
-    /// local, image
+    /// local, image, defender
     backend: Option<String>,
 }
 
@@ -39,8 +39,8 @@ impl Command for Devices {
             return Err(Error::new(ErrorCode::BadArgs, format!("devices: no backend {backend:?}"))
                 .hint(format!("there are {}", BACKENDS.join(", "))));
         }
-        let query = args.query.map(|q| q.to_lowercase());
-        let mut rows = cx.devices().await?;
+        let query = args.query.as_ref().map(|q| q.to_lowercase());
+        let mut rows = cx.devices(args.query.as_deref(), args.backend.as_deref()).await?;
         rows.retain(|row| {
             let named =
                 |q: &String| row.id.as_str().to_lowercase().contains(q) || row.name.raw().to_lowercase().contains(q);

@@ -18,6 +18,8 @@ mod fileinfo;
 mod findfile;
 mod getfile;
 mod help;
+mod hunt;
+mod indicator;
 mod isolate;
 mod jobs;
 mod library;
@@ -78,7 +80,10 @@ pub static ALL: &[&dyn Tool] = &[
     &Erased::<evidence::Evidence>::new(),
 ];
 
+/// Tools about a Defender tenant as a whole: listed where one is configured.
+pub static TENANT: &[&dyn Tool] = &[&Erased::<hunt::Hunt>::new(), &Erased::<indicator::Indicator>::new()];
+
 /// A tool by its exact name: no case folding, no aliases.
 pub fn find(name: &str) -> Option<&'static dyn Tool> {
-    ALL.iter().copied().find(|tool| tool.spec().name == name)
+    ALL.iter().chain(TENANT).copied().find(|tool| tool.spec().name == name)
 }

@@ -1,7 +1,7 @@
 //! `scan`: looks for malware.
 
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{Detection, DevicePath, Extent, Listing, ScanQuery, Scanned};
+use crate::model::{Detection, DevicePath, Extent, Listing, ScanQuery, Scanned, Wish};
 use crate::principal::Role;
 use crate::registry::{Command, Context, Reply, Spec};
 use schemars::JsonSchema;
@@ -51,6 +51,17 @@ impl Command for Scan {
             (None | Some(Kind::Quick), None) => Extent::Quick,
             (Some(Kind::Full), None) => Extent::Full,
         };
+        let wish = match &extent {
+            Extent::Quick => Some(Wish::Scan { full: false }),
+            Extent::Full => Some(Wish::Scan { full: true }),
+            Extent::Path(_) => None,
+        };
+        // A scanner that removes what it finds asks a person first.
+        if let Some(wish) = wish
+            && cx.supports(&wish)?
+        {
+            return cx.propose(wish).await;
+        }
         let (extra, rows) = cx.read(ScanQuery { extent }).await?;
         Ok(Reply::Done(Listing { rows, extra }))
     }

@@ -1,8 +1,9 @@
-//! What can be connected to: this host, and directories as images.
+//! What can be connected to: this host, directories as images, and the devices of a Defender tenant.
 //!
 //! Invariant: opening a device does no work on it; the first call that needs it does.
 
 use super::Device;
+use super::defender::{self, Tenant, TenantDevice};
 use super::image::{self, ImageDevice};
 use super::local::engines::Engines;
 use super::local::pool::Pool;
@@ -27,6 +28,7 @@ pub struct Devices {
     engines: Arc<Engines>,
     pool: Pool,
     images: Images,
+    tenant: Option<Arc<Tenant>>,
 }
 
 impl Devices {
@@ -37,7 +39,8 @@ impl Devices {
         let engines = Arc::new(Engines::new(&config.home, config.clamd.clone()));
         let local = Arc::new(LocalDevice::new(config, Arc::clone(&own), Arc::clone(&engines), pool.clone()));
         let home = config.home.clone();
-        Devices { local, own, home, engines, pool, images: Images(config.images.as_slice().into()) }
+        let tenant = config.defender.as_ref().map(|settings| Arc::new(Tenant::new(settings)));
+        Devices { local, own, home, engines, pool, images: Images(config.images.as_slice().into()), tenant }
     }
 
     /// The devices that are known without being named.
@@ -46,11 +49,39 @@ impl Devices {
         std::iter::once(self.local.row()).chain(images).collect()
     }
 
+    /// The devices of the tenant, where there is one; all of them unless a part of an id or name narrows them.
+    pub async fn tenant_rows(
+        &self,
+        part: Option<&str>,
+        backend: Option<&str>,
+        job: &Arc<Job>,
+    ) -> Result<Vec<DeviceRow>> {
+        let Some(tenant) = self.tenant.as_ref().filter(|_| backend.is_none_or(|b| b == defender::BACKEND)) else {
+            return Ok(Vec::new());
+        };
+        match tenant.rows(part, job).await {
+            Ok(rows) => Ok(rows),
+            Err(e) => {
+                job.check()?;
+                let hint = e.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+                job.warn(format!("the Defender tenant's devices are not listed: {}: {}{hint}", e.code, e.message));
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// The tenant of the configuration.
+    pub fn tenant(&self) -> Option<&Arc<Tenant>> {
+        self.tenant.as_ref()
+    }
+
     /// What a device's id stands for, whether or not it can be opened now. Looks at nothing.
     pub fn describe(&self, id: &DeviceId) -> Option<DeviceRef> {
         match id.as_str() {
             local::ID => Some(self.local.describe()),
-            id => id.strip_prefix(image::PREFIX).map(|_| image::describe(id)),
+            text if text.starts_with(image::PREFIX) => Some(image::describe(text)),
+            defender::BACKEND => self.tenant.as_ref().map(|_| TenantDevice::described()),
+            _ => self.tenant.as_ref().and_then(|tenant| tenant.describe(id)),
         }
     }
 
@@ -65,6 +96,18 @@ impl Devices {
         let host = self.local.describe().name;
         if named == local::ID || named.eq_ignore_ascii_case(host.raw()) {
             return Ok(Arc::clone(&self.local) as Arc<dyn Device>);
+        }
+        if named == defender::BACKEND
+            && let Some(tenant) = &self.tenant
+        {
+            return Ok(Arc::new(TenantDevice::new(Arc::clone(tenant))));
+        }
+        if let Some(tenant) = &self.tenant {
+            return Ok(Arc::new(tenant.open(named, job).await?));
+        }
+        if named.starts_with(defender::PREFIX) {
+            return Err(Error::new(ErrorCode::NoDevice, format!("no device {named:?}: no tenant is configured"))
+                .hint("add [defender] to the configuration"));
         }
         let near = nearest(named, [local::ID, host.raw()]);
         let hint = match near {

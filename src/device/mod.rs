@@ -3,10 +3,13 @@
 //! Invariant: `read`, `fetch`, `collect` and `resolve` change nothing; `apply` takes [`Approved`] by value, and every function
 //! with an effect below this module takes an `Order` that only `Approved` hands out.
 
+pub mod defender;
 mod devices;
 mod image;
 pub mod local;
 
+pub use defender::BACKEND as TENANT;
+pub use defender::library::Synced;
 pub use devices::Devices;
 #[cfg(target_os = "linux")]
 pub(crate) use local::linux::effect::{hold as hold_isolation, revive as revive_isolation};
@@ -14,10 +17,10 @@ pub(crate) use local::linux::effect::{hold as hold_isolation, revive as revive_i
 pub(crate) use local::{hold_isolation, revive_isolation};
 
 use crate::error::Result;
-use crate::guard::Approved;
+use crate::guard::{Adopted, Approved};
 use crate::model::{
-    Answer, CollectQuery, DeviceId, DevicePath, DeviceRef, DeviceRow, FileFacts, FileQuery, Job, Outcome, PackageFacts,
-    Query, Step, Supply, Wish,
+    Answer, CollectQuery, DeviceId, DevicePath, DeviceRef, DeviceRow, DeviceTraits, End, FileFacts, FileQuery, Job,
+    Outcome, PackageFacts, Query, Step, Supply, Verified, Wish,
 };
 use std::future::Future;
 use std::pin::Pin;
@@ -47,6 +50,11 @@ pub trait Device: Send + Sync {
     /// The device's line in `devices`.
     fn row(&self) -> DeviceRow;
 
+    /// What a policy may know it by, as its backend said when it was opened.
+    fn traits(&self) -> Option<DeviceTraits> {
+        None
+    }
+
     /// A path of a call's arguments as the device knows it, below a session's directory where it is relative. Looks at
     /// nothing. `E_NOT_FOUND` for a place that the device has not.
     fn place(&self, directory: &DevicePath, path: &DevicePath) -> Result<DevicePath> {
@@ -65,6 +73,18 @@ pub trait Device: Send + Sync {
 
     /// Looks, never touches.
     fn resolve<'a>(&'a self, wish: &'a Wish, job: &'a Arc<Job>) -> Fut<'a, Result<Vec<Step>>>;
+
+    /// What became of what a backend has taken; one look, nothing is begun.
+    fn adopt<'a>(&'a self, _: Adopted, _: &'a Arc<Job>) -> Fut<'a, Outcome> {
+        Box::pin(async {
+            Outcome {
+                rows: Vec::new(),
+                verified: Verified::Unknown,
+                end: End::Unknown { message: "the device does not go on with what was begun".into() },
+                warnings: Vec::new(),
+            }
+        })
+    }
 
     /// Used up by running it. `supply` gives the bytes of library files.
     fn apply<'a>(&'a self, approved: Approved, supply: Arc<dyn Supply>, job: &'a Arc<Job>) -> Fut<'a, Outcome>;

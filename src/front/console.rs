@@ -279,7 +279,7 @@ fn lookup(name: &str) -> Option<ConsoleSpec> {
     let called = |t: &&&dyn crate::registry::Tool| {
         t.spec().name.eq_ignore_ascii_case(name) || t.spec().aliases.iter().any(|a| a.eq_ignore_ascii_case(name))
     };
-    commands::ALL.iter().find(called).map(|t| console_spec(*t))
+    commands::ALL.iter().chain(commands::TENANT).find(called).map(|t| console_spec(*t))
 }
 
 fn takes_background(command: &str) -> bool {

@@ -53,7 +53,7 @@ where
 fn methods(connection: Arc<Connection>) -> Result<RpcModule<Arc<Connection>>> {
     let mut module = RpcModule::new(connection);
     let twice = |e: RegisterMethodError| Error::new(ErrorCode::Internal, format!("a method has no place: {e}"));
-    for tool in commands::ALL {
+    for tool in commands::ALL.iter().chain(commands::TENANT) {
         let name = tool.spec().name;
         let call =
             move |params, connection: Arc<Arc<Connection>>, _| async move { call(name, params, &connection).await };

@@ -4,7 +4,8 @@
 //! running it.
 
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{DeviceId, RequestId, Step};
+use crate::model::{DeviceId, Handed, RequestId, Step};
+use std::sync::Arc;
 
 /// A plan that a person approved, once, for one device.
 #[must_use = "an approval that is not run is lost"]
@@ -12,6 +13,19 @@ pub struct Approved {
     request: RequestId,
     device: DeviceId,
     steps: Vec<Step>,
+    people: Vec<String>,
+    window_s: u64,
+}
+
+/// What is left of a plan whose executor died after a backend had taken it, or may have: nothing of it is begun again.
+#[must_use = "what is not looked after stays open"]
+pub struct Adopted {
+    pub request: RequestId,
+    pub device: DeviceId,
+    pub steps: Vec<Step>,
+    pub handed: Vec<Handed>,
+    /// Whether a backend that has not begun it is too late.
+    pub is_late: bool,
 }
 
 /// One step of an approved plan: the key that every function with an effect takes.
@@ -19,11 +33,26 @@ pub struct Approved {
 pub struct Order {
     step: Step,
     request: RequestId,
+    people: Arc<[String]>,
 }
 
 impl Approved {
-    pub(super) fn consumed(request: RequestId, device: DeviceId, steps: Vec<Step>) -> Self {
-        Approved { request, device, steps }
+    pub(super) fn consumed(request: RequestId, device: DeviceId, steps: Vec<Step>, people: Vec<String>) -> Self {
+        Approved { request, device, steps, people, window_s: 0 }
+    }
+
+    /// What a backend has not begun within it is taken back.
+    pub(super) fn within(self, window_s: u64) -> Self {
+        Approved { window_s, ..self }
+    }
+
+    pub fn window_s(&self) -> u64 {
+        self.window_s
+    }
+
+    /// Whether who is asked may go on with a step when this process has ended.
+    pub fn outlives(&self) -> bool {
+        self.steps.iter().any(Step::outlives)
     }
 
     pub fn device(&self) -> &DeviceId {
@@ -52,8 +81,12 @@ impl Approved {
                 format!("the plan was approved for {}, not for {on}", self.device),
             ));
         }
-        let request = self.request;
-        Ok(self.steps.into_iter().map(move |step| Order { step, request: request.clone() }))
+        let (request, people) = (self.request, Arc::from(self.people));
+        Ok(self.steps.into_iter().map(move |step| Order {
+            step,
+            request: request.clone(),
+            people: Arc::clone(&people),
+        }))
     }
 }
 
@@ -65,10 +98,15 @@ impl Order {
     pub fn request(&self) -> &RequestId {
         &self.request
     }
+
+    /// Who said yes.
+    pub fn people(&self) -> &[String] {
+        &self.people
+    }
 }
 
 /// For tests of effects, which need an approval and no person.
 #[cfg(test)]
 pub(crate) fn approved_for_test(device: &DeviceId, steps: Vec<Step>) -> Approved {
-    Approved::consumed(RequestId::mint(), device.clone(), steps)
+    Approved::consumed(RequestId::mint(), device.clone(), steps, vec!["alex".into()])
 }

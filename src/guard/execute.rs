@@ -3,14 +3,14 @@
 //! Invariants: `exec.consumed` is on disk before an [`Approved`] exists, `exec.started` before the first effect. Who
 //! carries it out holds a lock on `guard/running/<id>`: a lock that is free tells every process that it died.
 
-use super::approved::Approved;
+use super::approved::{Adopted, Approved};
 use super::ledger::{over, unknown};
 use super::state::{Entry, Finished};
 use super::step::{Event, Stage, step};
 use super::{Guard, RequestView, digest, plan};
 use crate::audit::Record;
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{End, Outcome, ROLLED_BACK, RequestId};
+use crate::model::{End, Handed, Outcome, ROLLED_BACK, RequestId};
 use crate::private::{self, Locked};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -97,6 +97,13 @@ impl Guard {
             if !same {
                 return Err(turn.invalidate(entry, ErrorCode::DigestMismatch, "plan"));
             }
+            // Its backend was asked again since: what it says of the device now decides.
+            if let Some(now) = self.place_now(&policy, &entry.device.id)
+                && now.as_ref().map(|(group, tier)| (group.as_str(), *tier))
+                    != Some((entry.device.group.as_str(), entry.device.tier))
+            {
+                return Err(turn.invalidate(entry, ErrorCode::PolicyChanged, "tier"));
+            }
             let entitled = |p: &&String| {
                 state.approvers.contains_key(*p) && policy.is_entitled(p, &entry.device.group, entry.device.tier)
             };
@@ -108,7 +115,8 @@ impl Guard {
                 let record = turn.about(event, entry).channel("approvals").detail(&told);
                 turn.put(record);
             }
-            Ok(Approved::consumed(plan.request_id, plan.device.id, plan.steps))
+            Ok(Approved::consumed(plan.request_id, plan.device.id, plan.steps, entry.yes.clone())
+                .within(plan.exec_window_s))
         });
         match approved {
             Ok(approved) => Ok((approved, execution)),
@@ -122,6 +130,52 @@ impl Guard {
     /// On record before the first effect.
     pub fn started(&self, execution: &Execution) -> Result<()> {
         self.execution(execution, Event::Start, |record| record)
+    }
+
+    /// Puts on record what a backend has taken, so that whoever asks next reads on there.
+    pub fn handed_over(&self, id: &RequestId, handed: &Handed) -> Result<()> {
+        self.turn(|turn| {
+            let entry = turn.state.entry(id).ok_or_else(|| unknown(id))?;
+            if entry.life.stage != Stage::Consuming {
+                return Err(over(entry, entry.life.refusal()));
+            }
+            let record = turn.about("exec.handed_over", entry).detail(handed);
+            turn.put(record);
+            Ok(())
+        })
+    }
+
+    /// Takes over a request whose executor died or left it to a backend; `None` where there is nothing to take over.
+    /// Nothing of it can be begun by what this gives.
+    pub fn adopt(&self, id: &RequestId) -> Result<Option<(Adopted, Execution)>> {
+        let is_open = |entry: &Entry| entry.life.stage == Stage::Consuming && entry.outlives;
+        if !self.current(|state, _| state.entry(id).is_some_and(is_open))? {
+            return Ok(None);
+        }
+        let execution = match Execution::mark(&self.dir, id) {
+            Err(e) if e.code == ErrorCode::Consumed => return Ok(None),
+            other => other?,
+        };
+        // It may have ended before the mark was ours.
+        let adopted = self.current(|state, now| {
+            let entry = state.entry(id).filter(|e| is_open(e))?;
+            let (plan, _) = entry.read_plan().ok()?;
+            let window_ms = plan.exec_window_s.saturating_mul(1000);
+            Some(Adopted {
+                request: plan.request_id,
+                device: plan.device.id,
+                steps: plan.steps,
+                handed: entry.handed.clone(),
+                is_late: entry.life.granted.as_ref().is_none_or(|granted| now.since_ms(granted) >= window_ms),
+            })
+        })?;
+        match adopted {
+            Some(adopted) => Ok(Some((adopted, execution))),
+            None => {
+                execution.unmark();
+                Ok(None)
+            }
+        }
     }
 
     /// Records what came of it. Where that cannot be written the outcome is unknown to others, and stays so.
@@ -202,6 +256,6 @@ fn word(end: &End) -> (&'static str, Option<ErrorCode>) {
             ("refused_by_precondition", Some(ErrorCode::MgmtChannel))
         }
         End::Failed { code, .. } => ("failed", Some(ErrorCode::parse(code).unwrap_or(ErrorCode::Internal))),
-        End::Unknown { .. } => ("unknown", Some(ErrorCode::OutcomeUnknown)),
+        End::Unknown { .. } | End::GoesOn { .. } => ("unknown", Some(ErrorCode::OutcomeUnknown)),
     }
 }

@@ -125,7 +125,7 @@ impl Turn<'_> {
 
     /// What has become of a request by itself; `Err` where that ends it.
     pub(super) fn look(&mut self, entry: &Entry) -> Result<()> {
-        if let (Stage::Consuming, false) = (entry.life.stage, self.guard.is_running(&entry.id)) {
+        if entry.is_lost(self.now) && !self.guard.is_running(&entry.id) {
             let record = self.about("exec.unknown", entry).reason(ErrorCode::OutcomeUnknown);
             self.put(record);
             return Err(unknown_outcome(&entry.id));

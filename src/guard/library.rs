@@ -106,6 +106,15 @@ struct Rejected<'a> {
     sha256: Option<&'a Sha256>,
 }
 
+/// What a person had a tenant's library hold: names of the pack's files.
+#[derive(Serialize)]
+pub struct TenantSync<'a> {
+    pub uploaded: Vec<&'a str>,
+    pub deleted: Vec<&'a str>,
+    /// Neither done nor left as they should be.
+    pub failed: Vec<&'a str>,
+}
+
 #[derive(Serialize)]
 struct Drifted<'a> {
     why: &'a str,
@@ -155,6 +164,18 @@ impl Guard {
         if let Err(e) = recorded {
             tracing::warn!(code = %e.code, "a refused upload could not be put on record");
         }
+    }
+
+    /// Puts on record what was changed in a tenant's library, and why it is not all.
+    pub fn tenant_synced(&self, sync: &TenantSync<'_>, failed: Option<&Error>) -> Result<()> {
+        self.turn(|turn| {
+            let record = turn.library("library.synced").detail(sync);
+            turn.put(match failed {
+                Some(e) => record.reason(e.code),
+                None => record,
+            });
+            Ok(())
+        })
     }
 
     /// Takes a file off the shelf, as a person may who could put it there. Gives what it was.
@@ -247,7 +268,9 @@ impl State {
 /// Whether the library file of a step may be used so. What nobody approved may be taken away.
 pub(super) fn check_step(state: &State, policy: Option<&Policy>, step: &Step) -> Result<()> {
     match step {
-        Step::Run { script: item, .. } | Step::Put { item, .. } => check(state, policy, item),
+        Step::Run { .. } | Step::Put { .. } | Step::Tenant { .. } => {
+            step.item().map_or(Ok(()), |item| check(state, policy, item))
+        }
         _ => Ok(()),
     }
 }

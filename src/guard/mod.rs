@@ -18,14 +18,15 @@ mod prompt;
 mod request;
 mod state;
 mod step;
+mod subject;
 mod submit;
 mod votes;
 
 #[cfg(test)]
 pub(crate) use approved::approved_for_test;
-pub use approved::{Approved, Order};
+pub use approved::{Adopted, Approved, Order};
 pub use execute::Execution;
-pub use library::{ScriptBallot, ScriptPrompt, Shelved, Upload};
+pub use library::{ScriptBallot, ScriptPrompt, Shelved, TenantSync, Upload};
 pub use people::{Enrolled, Enrolment};
 pub use policy::{DISCLOSURE, Level, Tier};
 pub use prompt::Prompt;
@@ -35,7 +36,7 @@ pub use votes::{Ballot, Voted};
 use crate::audit::{Log, Moment};
 use crate::config::Config;
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{CommandId, DeviceId, IsolationRules, RequestId, Sha256};
+use crate::model::{CommandId, DeviceId, DeviceTraits, IsolationRules, RequestId, Sha256};
 use crate::principal::{Principal, Role};
 use ledger::unknown;
 use policy::Policy;
@@ -45,6 +46,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
+use subject::Subject;
 
 /// How long `requests` tells of one that has ended.
 const LISTED_MS: u64 = 3600 * 1000;
@@ -59,6 +61,8 @@ pub struct Guard {
     shared: bool,
     account: Principal,
     told_mode: AtomicBool,
+    /// What the backends say of the devices that were opened.
+    known: Mutex<HashMap<DeviceId, Arc<DeviceTraits>>>,
     /// When this process showed which rendering first. A rendering names what it is of.
     shown: Mutex<HashMap<Sha256, Moment>>,
 }
@@ -99,6 +103,7 @@ impl Guard {
             shared: config.allow_shared_account,
             account: Principal::own(),
             told_mode: AtomicBool::new(false),
+            known: Mutex::default(),
             shown: Mutex::default(),
         }
     }
@@ -118,7 +123,9 @@ impl Guard {
 
     /// What the policy asks for one command on one device, and which rules say so; or the refusal that it comes to.
     pub fn explain(&self, command: &str, device: &DeviceId) -> Result<Ruling> {
-        let decision = self.policy_now()?.decide(command, device, self.shared)?;
+        let traits = self.traits(device);
+        let subject = Subject { id: device, traits: traits.as_deref() };
+        let decision = self.policy_now()?.decide(command, subject, self.shared)?;
         Ok(Ruling {
             group: decision.group,
             tier: decision.tier,
@@ -152,14 +159,19 @@ impl Guard {
     /// commands meet it later and say what is wrong with it.
     pub fn role(&self, by: &Principal, device: &DeviceId) -> Result<Role> {
         match self.policy_now() {
-            Ok(policy) => policy.role(by, device),
+            Ok(policy) => {
+                let traits = self.traits(device);
+                policy.role(by, Subject { id: device, traits: traits.as_deref() })
+            }
             Err(_) => Ok(Role::Advanced),
         }
     }
 
     /// A device's group and tier, where the policy knows it.
     pub fn place(&self, device: &DeviceId) -> (Option<String>, Option<String>) {
-        match self.policy_now().ok().as_ref().and_then(|p| p.place(device)) {
+        let traits = self.traits(device);
+        let subject = Subject { id: device, traits: traits.as_deref() };
+        match self.policy_now().ok().as_ref().and_then(|p| p.place(subject)) {
             Some((group, tier)) => (Some(group.to_owned()), Some(tier.as_str().to_owned())),
             None => (None, None),
         }
@@ -171,8 +183,14 @@ impl Guard {
         if secret.is_some() {
             return true;
         }
+        let traits = self.traits(device);
+        let subject = Subject { id: device, traits: traits.as_deref() };
         match self.policy_now() {
-            Ok(policy) => policy.place(device).is_some_and(|(_, tier)| tier <= Tier::T1),
+            Ok(policy) => match policy.place(subject) {
+                Some((_, tier)) => tier <= Tier::T1,
+                // It may be a server: this process has not asked its backend.
+                None => traits.is_none() && subject.is_of_a_backend() && policy.knows_by_traits(),
+            },
             Err(_) => true,
         }
     }
@@ -257,7 +275,7 @@ impl Guard {
     }
 
     fn is_stale(&self, entry: &Entry, now: &Moment) -> bool {
-        entry.life.is_due(now) || (entry.life.stage == step::Stage::Consuming && !self.is_running(&entry.id))
+        entry.life.is_due(now) || (entry.is_lost(now) && !self.is_running(&entry.id))
     }
 }
 

@@ -6,7 +6,8 @@ use super::policy::{Level, Tier};
 use crate::audit::{Moment, escape};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{
-    CommandId, DeviceId, DevicePath, IsolationKind, LibraryItem, RequestId, SessionId, Sha256, Step, Timestamp,
+    CommandId, DeviceId, DevicePath, IsolationKind, LibraryItem, RequestId, SessionId, Sha256, Step, TenantDeed,
+    Timestamp,
 };
 use crate::principal::{Principal, Transport};
 use serde::{Deserialize, Serialize};
@@ -165,7 +166,24 @@ pub(super) fn entity(step: &Step) -> Entity {
             of("isolation", isolation.kind.as_str().to_owned(), Some(&isolation.ruleset_sha256))
         }
         Step::Release { release } => of("isolation", release.isolated_by.to_string(), None),
+        Step::Tenant { deed } => tenant_entity(deed),
     }
+}
+
+fn tenant_entity(deed: &TenantDeed) -> Entity {
+    let (kind, identity, sha256) = match deed {
+        TenantDeed::Isolate { kind, .. } => ("isolation", kind.as_str().to_owned(), None),
+        TenantDeed::Release { .. } => ("isolation", "release".to_owned(), None),
+        TenantDeed::Scan { full } => ("scan", if *full { "full" } else { "quick" }.to_owned(), None),
+        TenantDeed::StopAndQuarantine { sha1, sha256, .. } => ("file", sha1.clone(), Some(sha256)),
+        TenantDeed::Run { item, .. } | TenantDeed::Put { item, .. } => {
+            ("library", item.name.to_string(), Some(&item.sha256))
+        }
+        TenantDeed::Script { kind, id, .. } => (kind.as_str(), id.clone(), None),
+        TenantDeed::AddIndicator { kind, value, .. } => ("indicator", format!("{kind} {value}"), None),
+        TenantDeed::RemoveIndicator { id, .. } => ("indicator", id.clone(), None),
+    };
+    Entity { kind: kind.to_owned(), identity, sha256: sha256.cloned() }
 }
 
 /// The isolation of a plan, where a step is one.
@@ -201,6 +219,10 @@ pub(super) fn paths(step: &Step) -> Vec<&DevicePath> {
         Step::StopService { service, .. } => service.files.iter().map(|f| &f.path).chain(&service.image).collect(),
         Step::StartService { .. } | Step::ReloadServices => Vec::new(),
         Step::Disclose { slice } => vec![&slice.path],
+        Step::Tenant { deed } => match &**deed {
+            TenantDeed::StopAndQuarantine { path, .. } => vec![path],
+            _ => Vec::new(),
+        },
         Step::Isolate { .. } | Step::Release { .. } => Vec::new(),
     }
 }

@@ -3,9 +3,10 @@
 //! Invariants: what no rule names is refused; the strictest rule that matches wins; a file that is broken, below the
 //! floor or not safely owned refuses gated commands instead of falling back to the built-in policy.
 
+use super::subject::Subject;
 use crate::config::parse_toml;
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{DeviceId, IsolationRules, Peer, Sha256};
+use crate::model::{IsolationRules, Peer, Sha256};
 use crate::nearest::nearest;
 use crate::principal::{Principal, Role};
 use serde::{Deserialize, Serialize};
@@ -17,8 +18,19 @@ pub(super) const LOCAL: &str = "local";
 pub(super) const THIS_HOST: &str = "this-host";
 
 /// Commands that the floor holds for. A disclosure is gated too, with its own floor.
-const FLOOR: &[&str] =
-    &["run", "remediate", "isolate", "release", "undo", "putfile", "collect", "library", "library delete", "scan"];
+const FLOOR: &[&str] = &[
+    "run",
+    "remediate",
+    "isolate",
+    "release",
+    "undo",
+    "putfile",
+    "collect",
+    "library",
+    "library delete",
+    "scan",
+    "indicator",
+];
 /// The command that every disclosure is a rule's business as, whichever tool found what is secret.
 pub const DISCLOSURE: &str = "evidence";
 /// Addresses that one list of `[isolation]` names at most: a person must be able to look through them.
@@ -145,7 +157,6 @@ struct Group {
     #[serde(default)]
     devices: Vec<String>,
     #[serde(default)]
-    #[expect(dead_code, reason = "matches devices by tag; no device of this build has one")]
     tags: Vec<String>,
 }
 
@@ -391,20 +402,29 @@ impl Policy {
     }
 
     /// The group of a device; of several the one of which most depends.
-    fn group(&self, device: &DeviceId) -> Option<&Group> {
-        let names = |g: &&Group| g.devices.iter().any(|d| d == device.as_str());
-        self.groups.iter().filter(names).min_by_key(|g| g.tier)
+    fn group(&self, device: Subject<'_>) -> Option<&Group> {
+        let has = |g: &&Group| {
+            g.devices.iter().any(|entry| device.is_named(entry)) || g.tags.iter().any(|tag| device.has_tag(tag))
+        };
+        self.groups.iter().filter(has).min_by_key(|g| g.tier)
     }
 
-    pub(super) fn place(&self, device: &DeviceId) -> Option<(&str, Tier)> {
-        self.group(device).map(|g| (g.name.as_str(), g.tier))
+    pub(super) fn place<'a>(&self, device: impl Into<Subject<'a>>) -> Option<(&str, Tier)> {
+        self.group(device.into()).map(|g| (g.name.as_str(), g.tier))
+    }
+
+    /// Whether some group may hold a device that nothing but its id is known of.
+    pub(super) fn knows_by_traits(&self) -> bool {
+        self.groups.iter().any(|g| !g.tags.is_empty() || g.devices.iter().any(|d| d != LOCAL))
     }
 
     /// What the account may on a device.
-    pub(super) fn role(&self, by: &Principal, device: &DeviceId) -> Result<Role> {
+    pub(super) fn role<'a>(&self, by: &Principal, device: impl Into<Subject<'a>>) -> Result<Role> {
         if self.principals.is_empty() {
             return Ok(Role::Advanced);
         }
+        let device = device.into();
+        let id = device.id;
         let group = self.group(device).map(|g| g.name.as_str());
         let own = |p: &&Person| {
             p.uid.is_some_and(|uid| Principal::uid(uid) == *by)
@@ -419,7 +439,7 @@ impl Policy {
             })
             .max()
             .ok_or_else(|| {
-                Error::new(ErrorCode::Scope, format!("the policy gives {by} no role on {device}"))
+                Error::new(ErrorCode::Scope, format!("the policy gives {by} no role on {id}"))
                     .hint("whoever keeps the policy can add a [[principal]]")
             })
     }
@@ -436,12 +456,14 @@ impl Policy {
     }
 
     /// Every matching rule; the strictest wins. `shared`: other devices than this host may be asked for in one account.
-    pub(super) fn decide(&self, command: &str, device: &DeviceId, shared: bool) -> Result<Decision> {
+    pub(super) fn decide<'a>(&self, command: &str, device: impl Into<Subject<'a>>, shared: bool) -> Result<Decision> {
+        let subject = device.into();
+        let device = subject.id;
         let none = |why: String| {
             Err(Error::new(ErrorCode::PolicyInvalid, why)
                 .hint("a rule for it belongs into the policy file; what no rule names is refused"))
         };
-        let Some(group) = self.group(device) else {
+        let Some(group) = self.group(subject) else {
             return none(format!("the policy has no group for {device}, so {command} is refused there"));
         };
         if device.as_str() != LOCAL && !shared {
@@ -515,6 +537,7 @@ fn unknown_name(file: &Path, what: &str, name: &str, known: &[&str]) -> Rejected
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{DeviceId, DeviceTraits};
 
     fn parse(text: &str) -> Result<Policy, Rejected> {
         Policy::parse(Path::new("policy.toml"), format!("version = 1\n{text}").as_bytes())
@@ -614,6 +637,45 @@ mod tests {
         let lab = DeviceId::new("image:/x");
         assert_eq!(policy.decide("undo", &lab, false).unwrap_err().code, ErrorCode::PolicyInvalid);
         assert!(policy.decide("undo", &lab, true).is_ok());
+    }
+
+    fn subject<'a>(id: &'a DeviceId, traits: &'a DeviceTraits) -> Subject<'a> {
+        Subject { id, traits: Some(traits) }
+    }
+
+    fn traits(name: &str, tags: &[&str]) -> DeviceTraits {
+        DeviceTraits { backend: "defender", name: name.into(), tags: tags.iter().map(|t| (*t).to_owned()).collect() }
+    }
+
+    #[test]
+    fn a_group_is_met_by_tag_and_the_strictest_counts() {
+        let text = "[[group]]\nname = \"lab\"\ntier = \"T3\"\ntags = [\"lab\"]\n\
+                    [[group]]\nname = \"dc\"\ntier = \"T0\"\ntags = [\"group:Domain controllers\"]\n\
+                    [[group]]\nname = \"named\"\ntier = \"T2\"\ndevices = [\"defender:Srv-1\", \"wks\"]\n";
+        let policy = parse(text).unwrap();
+        let id = DeviceId::new("a".repeat(40));
+        let place = |name: &str, tags: &[&str]| {
+            policy.place(subject(&id, &traits(name, tags))).map(|(group, _)| group.to_owned())
+        };
+        assert_eq!(place("x", &["lab"]).as_deref(), Some("lab"));
+        assert_eq!(place("x", &["lab", "group:Domain controllers"]).as_deref(), Some("dc"));
+        assert_eq!(place("srv-1", &[]).as_deref(), Some("named"));
+        assert_eq!(place("WKS", &["lab"]).as_deref(), Some("named"));
+        assert_eq!(place("x", &["LAB", "lab2", ""]), None);
+        assert_eq!(policy.place(&id), None);
+    }
+
+    #[test]
+    fn a_device_that_calls_itself_like_another_does_not_become_it() {
+        let other = "b".repeat(40);
+        let text = format!(
+            "[[group]]\nname = \"g\"\ntier = \"T3\"\ndevices = [\"local\", \"image:/x\", \"defender\", \"{other}\"]\n"
+        );
+        let policy = parse(&text).unwrap();
+        let id = DeviceId::new("a".repeat(40));
+        for name in ["local", "LOCAL", "image:/x", "defender", other.as_str(), ""] {
+            assert_eq!(policy.place(subject(&id, &traits(name, &[]))), None, "{name}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod library;
 mod parts;
+mod tenant;
 
 pub(super) use library::item_screen;
 
@@ -217,6 +218,7 @@ fn steps(out: &mut String, plan: &Plan, flags: &[&str]) -> std::fmt::Result {
             Step::DeleteScript { .. } => "Take this file out of the script library",
             Step::Isolate { .. } => "Cut this host off the network (release ends that)",
             Step::Release { .. } => "Give this host its network back, and whoever may be on it with it",
+            Step::Tenant { deed } => tenant::title(deed),
             Step::Disclose { .. } => "Show this content of a collected file to the assistant: it cannot be taken back",
         };
         writeln!(out, "  {}. {title}", i + 1)?;
@@ -252,6 +254,7 @@ fn steps(out: &mut String, plan: &Plan, flags: &[&str]) -> std::fmt::Result {
             | Step::Unmask { .. }
             | Step::ReloadServices => parts::step(out, step)?,
             Step::Run { .. } | Step::Put { .. } | Step::DeleteScript { .. } => library::step(out, step)?,
+            Step::Tenant { deed } => tenant::step(out, deed)?,
             Step::Isolate { isolation } => isolate(out, isolation)?,
             Step::Release { release } => {
                 field(out, "isolation", release.kind.as_str())?;
@@ -385,6 +388,7 @@ fn flags(plan: &Plan) -> Vec<&'static str> {
         Step::Stop { process, .. } => vec![process.name.clone(), process.user.clone(), process.command_line.clone()],
         Step::Run { parameters, .. } => parameters.clone(),
         Step::Isolate { isolation } => isolation.exemptions.iter().map(|e| e.why.clone()).collect(),
+        Step::Tenant { deed } => tenant::texts(deed),
         other => parts::texts(other),
     }));
     if let Ok(args) = serde_json::from_str::<serde_json::Value>(plan.args.get()) {

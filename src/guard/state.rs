@@ -11,7 +11,7 @@ use super::{digest, plan};
 use crate::audit::{Fold, Line, Moment};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{
-    CommandId, DevicePath, Disclosure, ItemName, LibraryItem, Outcome, RequestId, SessionId, Sha256, Step,
+    CommandId, DevicePath, Disclosure, Handed, ItemName, LibraryItem, Outcome, RequestId, SessionId, Sha256, Step,
 };
 use crate::principal::{Principal, Transport};
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,10 @@ const KEPT_MS: u64 = 24 * 3600 * 1000;
 const JOINED: usize = 256;
 /// Renderings of one request that a vote may name.
 const SHOWN: usize = 16;
+/// Steps that were handed over; no plan has more.
+const HANDED: usize = 1024;
+/// A backend keeps what was handed to it for three days; after another nobody learns what became of it.
+const GOES_ON_MS: u64 = 4 * 24 * 3600 * 1000;
 /// Time steps whose code was used; only two are ever accepted.
 const USED_STEPS: usize = 8;
 
@@ -73,6 +77,12 @@ pub(super) struct Entry {
     /// The library file that it is about: void once the name stands for other bytes.
     #[serde(default)]
     pub(super) script: Option<LibraryItem>,
+    /// Who is asked goes on with it when the executor has died.
+    #[serde(default)]
+    pub(super) outlives: bool,
+    /// What a backend has taken.
+    #[serde(default)]
+    pub(super) handed: Vec<Handed>,
     pub(super) outcome: Option<Outcome>,
     pub(super) ended: Option<Moment>,
 }
@@ -248,6 +258,8 @@ impl State {
                 Step::Disclose { slice } => Some(slice.clone()),
                 _ => None,
             }),
+            outlives: plan.steps.iter().any(Step::outlives),
+            handed: Vec::new(),
             script: plan.script,
             id: plan.request_id,
             command_id: plan.command_id,
@@ -385,6 +397,12 @@ impl Entry {
         Ok((plan, bytes))
     }
 
+    /// Whether only its executor could say what became of it.
+    pub(super) fn is_lost(&self, now: &Moment) -> bool {
+        let is_over = |granted: &Moment| now.since_ms(granted) >= GOES_ON_MS;
+        self.life.stage == Stage::Consuming && (!self.outlives || self.life.granted.as_ref().is_none_or(is_over))
+    }
+
     /// Whether it still takes a place among what may be pending.
     pub(super) fn is_pending(&self, now: &Moment) -> bool {
         self.life.is_live() && !self.life.is_due(now)
@@ -469,6 +487,7 @@ impl Fold for Folded {
                 | "request.invalidated"
                 | "exec.consumed"
                 | "exec.started"
+                | "exec.handed_over"
                 | "exec.finished"
                 | "exec.unknown"
                 | "approver.enrolled"
@@ -512,6 +531,15 @@ impl Fold for Folded {
                 if entry.joined.len() < JOINED && !entry.joined.contains(&joined.command_id) {
                     entry.joined.push(joined.command_id);
                 }
+                Ok(())
+            }
+            "exec.handed_over" => {
+                let handed: Handed = line.detail()?;
+                let entry = state.entry_mut(line)?;
+                if entry.life.stage != Stage::Consuming || entry.handed.len() >= HANDED {
+                    return Err("hands over what is not carried out".into());
+                }
+                entry.handed.push(handed);
                 Ok(())
             }
             "prompt.shown" => {

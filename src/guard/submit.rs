@@ -5,6 +5,7 @@ use super::plan::{self, Place, Plan, Requester, Required};
 use super::policy::{Limits, Policy};
 use super::state::{Created, Entry, Joined, State};
 use super::step::{Event, Stage, step};
+use super::subject::Subject;
 use super::{Admission, Asked, Guard, Intent, RequestView, digest};
 use crate::audit::{Moment, Record};
 use crate::error::{Error, ErrorCode, Result};
@@ -265,7 +266,9 @@ fn create(
     steps: Vec<Step>,
     (id, intent_hash, steps_hash): (&RequestId, &Sha256, &Sha256),
 ) -> Result<Record> {
-    let decision = policy.decide(intent.command, &intent.device, turn.guard.shared)?;
+    let traits = turn.guard.traits(&intent.device);
+    let subject = Subject { id: &intent.device, traits: traits.as_deref() };
+    let decision = policy.decide(intent.command, subject, turn.guard.shared)?;
     let entitled =
         turn.state.approvers.keys().filter(|p| policy.is_entitled(p, &decision.group, decision.tier)).count();
     if (entitled as u64) < u64::from(decision.votes) {

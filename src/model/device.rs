@@ -25,6 +25,15 @@ row! {
     }
 }
 
+/// What a policy may know a device by, beside its id: names and tags that its backend gives it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeviceTraits {
+    pub backend: &'static str,
+    pub name: String,
+    /// `group:NAME` is the backend's own group.
+    pub tags: Vec<String>,
+}
+
 /// The device of a result.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct DeviceRef {

@@ -1,6 +1,6 @@
 //! A running command's handle, shared by who waits for it and who does the work: cancel flag, progress, warnings.
 
-use super::FileFacts;
+use super::{FileFacts, Handed};
 use crate::error::{Error, ErrorCode, Result};
 use std::fs::File;
 use std::sync::Mutex;
@@ -20,6 +20,7 @@ pub struct Job {
     captured: Mutex<Option<Captured>>,
     wake: tokio::sync::Notify,
     person: Mutex<Option<tokio::sync::mpsc::UnboundedSender<Question>>>,
+    handed: Mutex<Option<tokio::sync::mpsc::UnboundedSender<Handed>>>,
 }
 
 /// Something that approved work asks the person who approved it.
@@ -121,6 +122,22 @@ impl Job {
             }
         }
         None
+    }
+
+    /// Makes `taker` the one who puts on record what a backend has taken; nobody, once the work is over.
+    pub fn hand_over_to(&self, taker: Option<tokio::sync::mpsc::UnboundedSender<Handed>>) {
+        if let Ok(mut handed) = self.handed.lock() {
+            *handed = taker;
+        }
+    }
+
+    /// Tells that a backend has taken a step and goes on with it whatever becomes of this process.
+    pub fn hand_over(&self, handed: Handed) {
+        if let Ok(taker) = self.handed.lock()
+            && let Some(taker) = taker.as_ref()
+        {
+            let _ = taker.send(handed);
+        }
     }
 
     /// How much there is in all; 0 where nobody knows.

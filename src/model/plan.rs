@@ -5,7 +5,7 @@
 
 use super::{
     DevicePath, FileIdentity, Isolation, IsolationRules, LibraryItem, LineTarget, LinkTarget, PartOf, Profile, Release,
-    ServiceTarget, Sha256, Timestamp, UndoId, ValueTarget, row,
+    ServiceTarget, Sha256, TenantDeed, Timestamp, UndoId, ValueTarget, row,
 };
 use crate::shape::Untrusted;
 use schemars::JsonSchema;
@@ -86,6 +86,22 @@ pub enum Wish {
     },
     /// Content of the evidence store that is on the secret list.
     Disclose(Disclosure),
+    /// A scan that removes what it finds.
+    Scan {
+        full: bool,
+    },
+    /// Adds to what the tenant warns of, blocks or allows.
+    AddIndicator {
+        kind: String,
+        value: String,
+        effect: String,
+        title: String,
+        description: String,
+        expires: Option<Timestamp>,
+    },
+    RemoveIndicator {
+        id: String,
+    },
 }
 
 impl Wish {
@@ -116,6 +132,8 @@ impl Wish {
             Wish::Collect { .. } => "collect",
             Wish::DeleteScript { .. } => "library delete",
             Wish::Disclose(_) => "evidence",
+            Wish::Scan { .. } => "scan",
+            Wish::AddIndicator { .. } | Wish::RemoveIndicator { .. } => "indicator",
         }
     }
 }
@@ -252,11 +270,13 @@ pub enum Step {
     Isolate { isolation: Isolation },
     /// Ends an isolation.
     Release { release: Release },
+    /// What a Defender tenant does by itself.
+    Tenant { deed: Box<TenantDeed> },
 }
 
 impl Step {
     /// Whether `undo`, or `release`, reverses it, so that no check value is asked for. A disclosure is not undone.
-    pub const fn is_reversible(&self) -> bool {
+    pub fn is_reversible(&self) -> bool {
         match self {
             Step::Quarantine { .. }
             | Step::Restore { .. }
@@ -275,6 +295,7 @@ impl Step {
             // A file that is put or collected replaces nothing: `remediate file` takes it away.
             Step::Put { .. } | Step::Collect { .. } => true,
             Step::Isolate { .. } | Step::Release { .. } => true,
+            Step::Tenant { deed } => deed.is_reversible(),
             Step::Run { .. } | Step::DeleteScript { .. } | Step::Disclose { .. } => false,
         }
     }
@@ -287,9 +308,15 @@ impl Step {
         }
     }
 
+    /// Whether who was asked goes on with it when this process has ended.
+    pub fn outlives(&self) -> bool {
+        matches!(self, Step::Tenant { deed } if deed.outlives())
+    }
+
     /// The library file whose bytes it is about.
-    pub const fn item(&self) -> Option<&LibraryItem> {
+    pub fn item(&self) -> Option<&LibraryItem> {
         match self {
+            Step::Tenant { deed } => deed.item(),
             Step::Run { script: item, .. } | Step::Put { item, .. } | Step::DeleteScript { item } => Some(item),
             _ => None,
         }
@@ -361,6 +388,10 @@ pub enum End {
     },
     /// It may have happened.
     Unknown {
+        message: String,
+    },
+    /// Who was asked goes on with it: nothing of this is recorded as an end.
+    GoesOn {
         message: String,
     },
 }

@@ -61,4 +61,6 @@ asks! {
     Analyze(AnalyzeQuery) -> Box<Analysis>,
     Scan(ScanQuery) -> (Scanned, Vec<Detection>),
     Remediated(RemediatedQuery) -> Vec<Remediated>,
+    Hunt(HuntQuery) -> (Hunted, Vec<HuntRow>),
+    Indicators(IndicatorQuery) -> Vec<IndicatorRow>,
 }

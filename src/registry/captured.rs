@@ -4,8 +4,10 @@
 
 use super::{Core, blocking};
 use crate::error::{Error, ErrorCode, Result};
+use crate::evidence::Custody;
 use crate::guard::RequestView;
-use crate::model::{Disclosure, Outcome, Sha256};
+use crate::model::{Disclosure, Job, Outcome, SessionId, Sha256};
+use crate::shape::Untrusted;
 use std::sync::Arc;
 
 /// Bytes of either end that are shown.
@@ -31,6 +33,32 @@ pub(super) async fn content(core: &Arc<Core>, view: &RequestView, outcome: &Outc
     let end = slice(core, &sha256, size - END, END).await?;
     let between = size - 2 * END;
     Ok(Some(format!("{begin}\n… {between} bytes left out; `evidence` with the sha256 reads them …\n{end}")))
+}
+
+/// Seals what the work gave out, and names it in its row.
+pub async fn seal_output(core: &Arc<Core>, view: &RequestView, job: &Arc<Job>, outcome: &mut Outcome) {
+    let Some(captured) = job.take_captured() else { return };
+    let custody = Custody {
+        device: view.device.clone(),
+        device_name: Untrusted::new(view.device_name.as_str()),
+        session: view.session.clone().unwrap_or_else(|| SessionId::new("")),
+        command_id: view.command_id.clone(),
+        principal: view.by.clone(),
+        comment: None,
+    };
+    // Also what was cancelled has said something.
+    let sealing = Arc::new(Job::default());
+    let file = tokio::fs::File::from_std(captured.file);
+    match core.evidence.seal(captured.facts, file, custody, &sealing).await {
+        Ok(sealed) => {
+            if let Some(row) = outcome.rows.last_mut() {
+                row.sha256 = Some(sealed.sha256);
+                row.size_bytes = Some(sealed.size_bytes);
+            }
+        }
+        Err(e) => outcome.warnings.push(format!("the output was not kept: {}", e.message)),
+    }
+    outcome.warnings.extend(sealing.take_warnings());
 }
 
 async fn slice(core: &Arc<Core>, sha256: &Sha256, offset: u64, length: u64) -> Result<String> {

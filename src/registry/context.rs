@@ -3,7 +3,7 @@
 //! Invariant: the fields are private. A command reaches no device, no guard and no store but through these methods.
 
 use super::{Common, Reply, Spec};
-use crate::device::{Device, local};
+use crate::device::{Device, TENANT as BACKEND, local};
 use crate::error::{Error, ErrorCode, Result};
 use crate::evidence::{Custody, Held, MAX_LENGTH, PACKAGE_LIMIT, Sealed, Slice, Store};
 use crate::guard::{Admission, DISCLOSURE, Guard, Intent, Shelved};
@@ -131,9 +131,43 @@ impl<'a> Context<'a> {
         Q::pick(self.device()?.read(question.query(), self.job).await?)
     }
 
+    /// Whether the device has such a change.
+    pub fn supports(&self, wish: &Wish) -> Result<bool> {
+        Ok(self.device()?.supports(wish).is_ok())
+    }
+
+    /// The tenant of the configuration, as far as the caller may ask it.
+    async fn tenant(&self) -> Result<Arc<dyn Device>> {
+        let id = DeviceId::new(BACKEND);
+        if self.core.sessions.describe(&id).is_none() {
+            return Err(Error::new(ErrorCode::Unsupported, "no Defender tenant is configured")
+                .hint("add [defender] to the configuration"));
+        }
+        let spec = self.call.spec;
+        if self.core.role(&self.call.principal, &id).await? < spec.role {
+            return Err(Error::new(ErrorCode::Scope, format!("{} needs the advanced role on {id}", spec.name))
+                .hint("whoever keeps the policy can give it, in [[principal]] roles"));
+        }
+        self.core.sessions.device(BACKEND, self.job).await
+    }
+
+    /// Asks the tenant.
+    pub async fn ask_tenant<Q: Ask>(&self, question: Q) -> Result<Q::Answer> {
+        Q::pick(self.tenant().await?.read(question.query(), self.job).await?)
+    }
+
+    /// Proposes a change of the tenant itself.
+    pub async fn propose_to_tenant<T>(&self, wish: Wish) -> Result<Reply<T>> {
+        let tenant = self.tenant().await?;
+        self.propose_on(&tenant, wish).await
+    }
+
     /// Proposes a change: resolved on the device, then a person is asked.
     pub async fn propose<T>(&self, wish: Wish) -> Result<Reply<T>> {
-        let device = self.device()?;
+        self.propose_on(self.device()?, wish).await
+    }
+
+    async fn propose_on<T>(&self, device: &Arc<dyn Device>, wish: Wish) -> Result<Reply<T>> {
         device.supports(&wish)?;
         let intent = self.intent(&device.describe());
         if let Some(pending) = self.admit(&intent).await? {
@@ -230,6 +264,9 @@ impl<'a> Context<'a> {
         let sessions = &self.core.sessions;
         sessions.check_room(&self.call.principal)?;
         let device = sessions.device(device, self.job).await?;
+        if let Some(traits) = device.traits() {
+            self.core.guard.know(device.id(), traits);
+        }
         let asked = ArrivalQuery::default().query();
         let arrival = ArrivalQuery::pick(device.read(asked, self.job).await?)?;
         let session = sessions.open(
@@ -270,14 +307,17 @@ impl<'a> Context<'a> {
         Ok(entered)
     }
 
-    /// What can be connected to, with group and tier.
-    pub async fn devices(&self) -> Result<Vec<DeviceRow>> {
-        let mut rows = self.core.sessions.device_rows().await?;
-        for row in &mut rows {
-            let id = row.id.clone();
-            (row.group, row.tier) = self.core.guard(move |g| g.place(&id)).await?;
-        }
-        Ok(rows)
+    /// What can be connected to, with group and tier; of a backend, those with this part of an id or name, where it is
+    /// narrowed so far.
+    pub async fn devices(&self, part: Option<&str>, backend: Option<&str>) -> Result<Vec<DeviceRow>> {
+        let mut rows = self.core.sessions.device_rows(part, backend, self.job).await?;
+        // One look at the policy for all: a tenant has thousands of devices.
+        self.core
+            .guard(move |g| {
+                g.place_rows(&mut rows);
+                rows
+            })
+            .await
     }
 
     /// Seals a file of the device into the evidence store.

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// How often another process's decision is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(150);
+/// How often a backend is asked how far it is.
+const ADOPT_EVERY: Duration = Duration::from_secs(2);
 const ENDED_WITHIN_S: i64 = 3600;
 /// How long `cancel` waits for what it stopped to end.
 const STOPS_WITHIN: Duration = Duration::from_secs(5);
@@ -69,21 +71,43 @@ impl Context<'_> {
     pub async fn look(&self, id: &CommandId) -> Result<ResultObject> {
         match self.find(id).await? {
             Found::Job(entry) => Ok(entry.result().map_or_else(|| running(&entry), |r| (*r).clone())),
-            Found::Request(view) => request_result(self.core(), &view).await,
+            Found::Request(view) => {
+                let view = self.go_on(*view).await?;
+                request_result(self.core(), &view).await
+            }
         }
+    }
+
+    /// A request that a backend goes on with, after a look there.
+    async fn go_on(&self, view: RequestView) -> Result<RequestView> {
+        if !matches!(view.phase, Phase::Consuming) {
+            return Ok(view);
+        }
+        super::adopt::look(self.core(), &view).await?;
+        let (id, by) = (view.id.clone(), self.principal().clone());
+        let now = self.core().guard(move |g| g.request(&id, &by)).await??;
+        Ok(RequestView { command_id: view.command_id, coalesced: view.coalesced, ..now })
     }
 
     /// Waits for a job's end or a request's decision, as long as the caller's patience lasts.
     pub async fn wait(&self, id: &CommandId) -> Result<ResultObject> {
         let patience = Duration::from_secs(self.core().sessions.limits().answer_within_s);
         let decided = async {
+            let mut looked: Option<tokio::time::Instant> = None;
             loop {
                 match self.find(id).await? {
                     Found::Job(entry) => return Ok((*entry.ended().await).clone()),
                     Found::Request(view) if is_decided(&view.phase) => {
                         return request_result(self.core(), &view).await;
                     }
-                    Found::Request(_) => tokio::time::sleep(LOOK_EVERY).await,
+                    Found::Request(view) => {
+                        // A look at a backend costs a call.
+                        if looked.is_none_or(|at| at.elapsed() >= ADOPT_EVERY) {
+                            self.go_on(*view).await?;
+                            looked = Some(tokio::time::Instant::now());
+                        }
+                        tokio::time::sleep(LOOK_EVERY).await;
+                    }
                 }
             }
         };
@@ -201,6 +225,7 @@ fn state_of(phase: &Phase) -> State {
                 State::Refused => State::Failed,
                 other => other,
             }),
+            End::GoesOn { .. } => State::Running,
             End::Unknown { .. } => State::Unknown,
         },
         Phase::Denied | Phase::Revoked | Phase::Invalidated(_) => State::Refused,
@@ -244,6 +269,7 @@ async fn done(core: &Arc<Core>, view: &RequestView, outcome: &Outcome, result: &
         End::Failed { code, message } => {
             result.error = Some(error(ErrorCode::parse(code).unwrap_or(ErrorCode::Internal), message));
         }
+        End::GoesOn { .. } => {}
         End::Unknown { message } => result.error = Some(error(ErrorCode::OutcomeUnknown, message)),
     }
     if let (Some(slice), End::Done) = (&view.disclosure, &outcome.end) {

@@ -1,6 +1,7 @@
 //! What a command is, and everything that follows from its one definition: JSON and console parsing, schemas, help,
 //! documents. Knows no command by name.
 
+mod adopt;
 mod args;
 mod captured;
 pub mod console;
@@ -14,6 +15,7 @@ mod spec;
 pub use crate::guard::Shelved;
 pub use crate::session::TranscriptLine;
 pub use args::{Common, canonical, one_line, split};
+pub use captured::seal_output;
 pub use context::{Call, Context, Core, blocking};
 pub(crate) use follow::running;
 pub use follow::{Followed, JobRow, request_result};

@@ -8,7 +8,7 @@ mod jobs;
 pub use jobs::{JobEntry, JobTable};
 
 use crate::config::Limits;
-use crate::device::{Device, Devices};
+use crate::device::{Device, Devices, Synced};
 use crate::error::{Error, ErrorCode, Result};
 use crate::guard::Approved;
 use crate::model::{
@@ -248,10 +248,31 @@ impl SessionManager {
         self.devices.describe(id)
     }
 
-    /// What can be connected to.
-    pub async fn device_rows(&self) -> Result<Vec<DeviceRow>> {
+    /// What can be connected to without asking a tenant.
+    pub async fn known_rows(&self) -> Result<Vec<DeviceRow>> {
         let devices = self.devices.clone();
         tokio::task::spawn_blocking(move || devices.rows()).await.map_err(broken_off)
+    }
+
+    /// What can be connected to. Devices of a tenant that does not answer are missing, and a warning says so.
+    pub async fn device_rows(
+        &self,
+        part: Option<&str>,
+        backend: Option<&str>,
+        job: &Arc<Job>,
+    ) -> Result<Vec<DeviceRow>> {
+        let mut rows = self.known_rows().await?;
+        rows.extend(self.devices.tenant_rows(part, backend, job).await?);
+        Ok(rows)
+    }
+
+    /// Makes the tenant's library hold the script pack.
+    pub async fn sync_library(&self, job: &Job) -> Result<Synced> {
+        match self.devices.tenant() {
+            Some(tenant) => tenant.sync(job).await,
+            None => Err(Error::new(ErrorCode::Unsupported, "there is no tenant whose library could be synchronised")
+                .hint("add [defender] to the configuration: docs/defender.md")),
+        }
     }
 
     /// Runs an approved plan on its device, once.

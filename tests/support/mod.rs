@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports)] // Each test program uses a part of it.
 
 mod client;
+pub mod defender;
 mod home;
 mod person;
 pub mod tools;

@@ -20,6 +20,16 @@ pub fn python(module: &str) -> bool {
     there || missing(&format!("the Debian package python3-{module}"))
 }
 
+/// A Python that has the module from PyPI: `$LIVE_RESPONSE_TEST_PYTHON`, else `python3`; with the same consequence.
+#[must_use]
+pub fn python_with(module: &str) -> Option<std::process::Command> {
+    let program = std::env::var_os("LIVE_RESPONSE_TEST_PYTHON").unwrap_or_else(|| "python3".into());
+    let import = std::process::Command::new(&program).args(["-c", &format!("import {module}")]).output();
+    let there = import.is_ok_and(|output| output.status.success());
+    (there || missing(&format!("the PyPI package {module}, in $LIVE_RESPONSE_TEST_PYTHON")))
+        .then(|| std::process::Command::new(program))
+}
+
 /// Whether this runs as root, with the same consequence.
 #[must_use]
 pub fn root() -> bool {

@@ -18,6 +18,8 @@ pub fn on_host(wish: &Wish) -> Result<()> {
         Wish::Isolate { .. } | Wish::Release => return system(wish),
         Wish::Run { .. } => "this build has no code to run scripts; the typed commands look at the host",
         Wish::DeleteScript { .. } => "the script library is on no device",
+        Wish::Scan { .. } => "scans of this host only look: `scan` reads",
+        Wish::AddIndicator { .. } | Wish::RemoveIndicator { .. } => "indicators are a Defender tenant's",
         Wish::Disclose(_) => "content is read from the evidence store with `evidence`",
     };
     Err(no_wish(wish, "local", hint))
@@ -63,6 +65,8 @@ pub fn no_query(query: &Query, device: &str) -> Error {
         Query::Processes(_) => ("processes", "it needs a running system: `local`"),
         Query::Connections(_) => ("connections", "it needs a running system: `local`"),
         Query::Remediated(_) => ("remediate list", "nothing is changed on an image"),
+        Query::Hunt(_) => ("hunt", "it asks a Defender tenant, without a session"),
+        Query::Indicators(_) => ("indicator", "indicators are a Defender tenant's"),
         Query::Arrival(_) => ("connect", NOT_LINUX),
         Query::Enter(_) => ("cd", NOT_LINUX),
         Query::Dir(_) => ("dir", NOT_LINUX),

@@ -28,18 +28,21 @@ pub struct Options {
     pub tools: Option<Vec<String>>,
     /// Send output schemas with the list of tools.
     pub output_schemas: bool,
+    /// Whether a tenant is configured.
+    pub tenant: bool,
 }
 
 impl Options {
     fn offers(&self, tool: &dyn Tool) -> bool {
         let spec = tool.spec();
         let named = self.tools.as_ref().is_none_or(|names| names.iter().any(|n| n == spec.name));
-        named && !(self.read_only && spec.effect.changes())
+        let of_tenant = commands::TENANT.iter().any(|t| t.spec().name == spec.name);
+        named && (self.tenant || !of_tenant) && !(self.read_only && spec.effect.changes())
     }
 
     /// The tools that a client sees, in the registry's order.
     fn offered(&self) -> impl Iterator<Item = &'static dyn Tool> {
-        commands::ALL.iter().copied().filter(|tool| self.offers(*tool))
+        commands::ALL.iter().chain(commands::TENANT).copied().filter(|tool| self.offers(*tool))
     }
 }
 

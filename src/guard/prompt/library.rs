@@ -38,7 +38,7 @@ pub(super) fn step(out: &mut String, step: &Step) -> Result {
     }
 }
 
-fn item(out: &mut String, item: &LibraryItem) -> Result {
+pub(super) fn item(out: &mut String, item: &LibraryItem) -> Result {
     field(out, "library file", item.name.as_str())?;
     field(out, "sha256", item.sha256.as_str())?;
     field(out, "size", &format!("{} bytes", item.size_bytes))?;

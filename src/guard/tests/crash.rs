@@ -1,6 +1,7 @@
 //! Crashes, full disks, dead executors.
 
 use super::*;
+use crate::model::{Handed, TenantDeed};
 
 #[test]
 fn gt_025_an_executor_that_died_leaves_the_outcome_unknown_for_ever() {
@@ -112,4 +113,70 @@ fn a_forged_transition_breaks_the_log() {
     stranger.commit(forged).unwrap();
     assert_eq!(code(bench.guard.consume(&view.id)), ErrorCode::AuditUnavailable);
     assert_eq!(code(bench.other().submit(intent("/x"), vec![quarantine("/x")])), ErrorCode::AuditUnavailable);
+}
+
+fn scan() -> Step {
+    Step::Tenant { deed: Box::new(TenantDeed::Scan { full: false }) }
+}
+
+#[test]
+fn what_a_backend_has_taken_is_adopted_once_and_never_unknown_by_itself() {
+    let (bench, alex) = Bench::new().enrolled();
+    let id = bench.guard.submit(intent("/x"), vec![scan()]).unwrap().id;
+    assert!(bench.guard.adopt(&id).unwrap().is_none(), "nothing was consumed");
+    bench.approve(&id, &alex).unwrap();
+    let (approved, execution) = bench.guard.consume(&id).unwrap();
+    assert!(approved.outlives());
+    bench.guard.started(&execution).unwrap();
+    let handed = Handed { step: 0, action: "7".into() };
+    bench.guard.handed_over(&id, &handed).unwrap();
+    assert!(bench.other().adopt(&id).unwrap().is_none(), "its executor lives");
+    drop((approved, execution));
+    let other = bench.other();
+    assert!(matches!(other.request(&id, &asst()).unwrap().phase, Phase::Consuming));
+    let (adopted, mark) = other.adopt(&id).unwrap().unwrap();
+    assert_eq!((&adopted.handed, adopted.is_late), (&vec![handed], false));
+    assert!(bench.guard.adopt(&id).unwrap().is_none(), "somebody looks after it");
+    other.finished(mark, &done()).unwrap();
+    assert!(bench.guard.adopt(&id).unwrap().is_none());
+    assert_eq!(code(bench.guard.consume(&id)), ErrorCode::Consumed);
+    assert_eq!((bench.count("exec.finished"), bench.count("exec.unknown")), (1, 0));
+}
+
+#[test]
+fn what_no_backend_tells_of_for_days_is_unknown() {
+    let (bench, alex) = Bench::new().enrolled();
+    let id = bench.guard.submit(intent("/x"), vec![scan()]).unwrap().id;
+    bench.approve(&id, &alex).unwrap();
+    drop(bench.guard.consume(&id).unwrap());
+    bench.clock.advance_ms(3 * 24 * 3600 * 1000);
+    assert!(bench.guard.adopt(&id).unwrap().unwrap().0.is_late);
+    bench.clock.advance_ms(25 * 3600 * 1000);
+    assert!(matches!(bench.guard.request(&id, &asst()).unwrap().phase, Phase::Unknown));
+}
+
+#[test]
+fn a_device_that_is_another_tier_by_now_is_not_changed() {
+    let policy = "version = 1\n[[group]]\nname = \"lab\"\ntier = \"T3\"\ntags = [\"lab\"]\n[[group]]\nname = \"dc\"\n\
+                  tier = \"T2\"\ntags = [\"group:dc\"]\n[[rule]]\ncommands = [\"scan\"]\ngroups = [\"lab\", \"dc\"]\n\
+                  level = \"L\"\nvotes = 1\n";
+    let (bench, alex) = Bench::with_policy(Some(policy)).enrolled();
+    let device = DeviceId::new("a".repeat(40));
+    let ask = || {
+        let intent = Intent { device: device.clone(), command: "scan", ..intent("/x") };
+        bench.guard.submit(intent, vec![scan()])
+    };
+    let know = |tags: &[&str]| {
+        let tags = tags.iter().map(|t| (*t).to_owned()).collect();
+        bench.guard.know(&device, DeviceTraits { backend: "defender", name: "x".into(), tags });
+    };
+    know(&["lab"]);
+    assert_eq!(ask().unwrap_err().code, ErrorCode::PolicyInvalid, "the shared account was not allowed");
+    let shared = Guard { shared: true, ..bench.other() };
+    shared.know(&device, DeviceTraits { backend: "defender", name: "x".into(), tags: vec!["lab".into()] });
+    let intent = Intent { device: device.clone(), command: "scan", ..intent("/x") };
+    let id = shared.submit(intent, vec![scan()]).unwrap().id;
+    bench.approve(&id, &alex).unwrap();
+    know(&["lab", "group:dc"]);
+    assert_eq!(code(bench.guard.consume(&id)), ErrorCode::PolicyChanged);
 }

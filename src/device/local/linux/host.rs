@@ -96,6 +96,7 @@ impl Host {
             | Query::Startup(_)
             | Query::Persistence(_)
             | Query::Registry(_) => files(&self.view()?, &self.users, query, job)?,
+            Query::Hunt(_) | Query::Indicators(_) => return Err(support::no_query(&query, "local")),
         })
     }
 

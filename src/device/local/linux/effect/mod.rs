@@ -160,6 +160,9 @@ fn carry_out_one(order: Order, before: &mut Before, ground: &Ground<'_>, job: &J
         #[cfg(not(feature = "run"))]
         Step::Run { .. } => Did::Failed(Error::new(ErrorCode::Unsupported, "this build has no code to run scripts")),
         Step::Put { .. } => put::put(order, ground.supply, job),
+        Step::Tenant { .. } => {
+            Did::Failed(Error::new(ErrorCode::Unsupported, "what a tenant does is not done by this host"))
+        }
         Step::Disclose { .. } | Step::DeleteScript { .. } => Did::Failed(Error::new(
             ErrorCode::Unsupported,
             "what lies in this program's own stores is not done on a device",

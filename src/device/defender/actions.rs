@@ -1,0 +1,286 @@
+//! Actions on the tenant's devices, from asking for a turn to the end: in order, within the limits, never twice.
+//!
+//! Invariants: of what this process starts, at most one action of a kind is under way on a device; a start whose answer
+//! was lost is looked up by a mark in its comment before it is sent again; a wait names who is waited for.
+
+mod lanes;
+mod poller;
+#[cfg(test)]
+mod tests;
+
+use super::api::{ActionId, ActionKind, IsolationType, LiveCommand, MachineAction, MachineId, ScanType};
+use super::client::limits::{pause, stopped};
+use super::client::wait::back_off;
+use super::client::{Client, Failure, FailureKind};
+use crate::error::{Error, ErrorCode, Result};
+use crate::model::{Job, random_hex};
+use lanes::Lanes;
+use poller::Poller;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Sendings of one start.
+const STARTS: u32 = 3;
+/// Looks for a start whose answer was lost: an action may be listed late.
+const LOOKS: u32 = 4;
+/// Such looks go on though the command was cancelled, but no longer than this.
+const LOOKS_WITHIN: Duration = Duration::from_secs(120);
+const MOST_WAIT: Duration = Duration::from_secs(15);
+
+/// What is to be started.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Start {
+    LiveResponse(Vec<LiveCommand>),
+    Isolate(IsolationType),
+    Unisolate,
+    Scan(ScanType),
+    CollectPackage,
+    /// Every copy of the file on the device, and the processes that run it.
+    StopAndQuarantine {
+        sha1: String,
+    },
+}
+
+impl Start {
+    /// Actions of these kinds stand in each other's way.
+    fn rivals(&self) -> &'static [ActionKind] {
+        match self {
+            Start::LiveResponse(_) => &[ActionKind::LiveResponse],
+            Start::Isolate(_) | Start::Unisolate => &[ActionKind::Isolate, ActionKind::Unisolate],
+            Start::Scan(_) => &[ActionKind::RunAntiVirusScan],
+            Start::CollectPackage => &[ActionKind::CollectInvestigationPackage],
+            Start::StopAndQuarantine { .. } => &[ActionKind::StopAndQuarantineFile],
+        }
+    }
+
+    /// What is asked for in one order on a device.
+    fn lane(&self) -> ActionKind {
+        match self {
+            Start::Unisolate => ActionKind::Isolate,
+            other => other.kind(),
+        }
+    }
+
+    fn kind(&self) -> ActionKind {
+        match self {
+            Start::LiveResponse(_) => ActionKind::LiveResponse,
+            Start::Isolate(_) => ActionKind::Isolate,
+            Start::Unisolate => ActionKind::Unisolate,
+            Start::Scan(_) => ActionKind::RunAntiVirusScan,
+            Start::CollectPackage => ActionKind::CollectInvestigationPackage,
+            Start::StopAndQuarantine { .. } => ActionKind::StopAndQuarantineFile,
+        }
+    }
+}
+
+/// What became of a start whose answer was lost.
+enum Became {
+    Started(MachineAction),
+    /// It could not: this one stands in its way.
+    Blocked(MachineAction),
+    Nothing,
+}
+
+/// A tenant's actions. One for a tenant: turns and limits are counted in it.
+#[derive(Debug)]
+pub struct Actions {
+    client: Client,
+    sessions: Arc<Semaphore>,
+    lanes: Lanes,
+    poller: Arc<Poller>,
+}
+
+impl Actions {
+    pub fn new(client: &Client) -> Self {
+        let sessions = usize::try_from(client.settings().limits.sessions).unwrap_or(Semaphore::MAX_PERMITS);
+        Actions {
+            sessions: Arc::new(Semaphore::new(sessions.min(Semaphore::MAX_PERMITS))),
+            lanes: Lanes::default(),
+            poller: Poller::new(client),
+            client: client.clone(),
+        }
+    }
+
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Waits for its turn on the device, for the limits and a session, starts it, tells `started`, and follows it to its
+    /// end. A cancel of the job ends the waiting, not the action.
+    pub async fn run(
+        &self,
+        machine: &MachineId,
+        start: Start,
+        comment: &str,
+        started: &(dyn Fn(&MachineAction) + Sync),
+        job: &Job,
+    ) -> Result<MachineAction> {
+        let turn = self.lanes.enter(machine, &start.lane(), comment, job).await?;
+        let session = self.session(&start, job).await?;
+        let action = self.start(machine, &start, comment, job).await?;
+        turn.holds(&action);
+        started(&action);
+        let ended = self.follow(&action.id, job).await;
+        drop((session, turn));
+        ended
+    }
+
+    /// Polls an action that exists to its end.
+    pub async fn follow(&self, id: &ActionId, job: &Job) -> Result<MachineAction> {
+        self.poller.follow(id, job).await
+    }
+
+    /// The newest action on the device whose comment has this in it: what a process that died had started.
+    pub async fn find(&self, machine: &MachineId, comment_contains: &str, job: &Job) -> Result<Option<MachineAction>> {
+        let actions = self.client.actions_of(machine, job).await?;
+        Ok(newest(actions, |action| says(action, comment_contains)))
+    }
+
+    /// Asks for an end and follows the action there. `Cancelled` does not prove that it did not run.
+    pub async fn cancel(&self, id: &ActionId, comment: &str, job: &Job) -> Result<MachineAction> {
+        let action = self.client.cancel(id, comment, job).await?;
+        if action.status.is_final() { Ok(action) } else { self.follow(id, job).await }
+    }
+
+    async fn session(&self, start: &Start, job: &Job) -> Result<Option<OwnedSemaphorePermit>> {
+        if !matches!(start, Start::LiveResponse(_)) {
+            return Ok(None);
+        }
+        let free = self.sessions.clone();
+        if let Ok(permit) = free.clone().try_acquire_owned() {
+            return Ok(Some(permit));
+        }
+        job.warn("waited for a live response session: all that the tenant allows at a time were in use");
+        tokio::select! {
+            permit = free.acquire_owned() => {
+                permit.map(Some).map_err(|_| Error::new(ErrorCode::Internal, "the sessions are closed"))
+            }
+            () = job.stopped() => Err(stopped(job)),
+        }
+    }
+
+    async fn start(&self, machine: &MachineId, start: &Start, comment: &str, job: &Job) -> Result<MachineAction> {
+        // Two starts of one request must be told apart.
+        let mark = format!("[{}]", random_hex::<6>());
+        let comment = if comment.is_empty() { mark.clone() } else { format!("{comment} {mark}") };
+        let (mut sent, mut refused) = (0, 0);
+        loop {
+            let failure = match self.post(machine, start, &comment, job).await {
+                Ok(action) => return Ok(action),
+                Err(failure) => failure,
+            };
+            let rival = match failure.kind {
+                FailureKind::Busy => {
+                    let looked = self.client.actions_of(machine, job).await?;
+                    newest(looked, |action| stands_in_the_way(action, start))
+                }
+                FailureKind::Uncertain => match self.became(machine, start, &mark, &failure).await? {
+                    Became::Started(action) => return Ok(action),
+                    Became::Blocked(rival) => Some(rival),
+                    Became::Nothing => {
+                        sent += 1;
+                        if sent >= STARTS {
+                            return Err(failure.error);
+                        }
+                        None
+                    }
+                },
+                _ => return Err(failure.error),
+            };
+            self.wait(rival, &failure, refused, job).await?;
+            refused += 1;
+        }
+    }
+
+    async fn post(
+        &self,
+        machine: &MachineId,
+        start: &Start,
+        comment: &str,
+        job: &Job,
+    ) -> std::result::Result<MachineAction, Failure> {
+        let client = &self.client;
+        let action = match start {
+            Start::LiveResponse(commands) => client.start_live_response(machine, commands, comment, job).await?,
+            Start::Isolate(how) => client.isolate(machine, *how, comment, job).await?,
+            Start::Unisolate => client.unisolate(machine, comment, job).await?,
+            Start::Scan(how) => client.scan(machine, *how, comment, job).await?,
+            Start::CollectPackage => client.collect_package(machine, comment, job).await?,
+            Start::StopAndQuarantine { sha1 } => client.stop_and_quarantine(machine, sha1, comment, job).await?,
+        };
+        if action.id.as_str().is_empty() {
+            let error =
+                Error::new(ErrorCode::Backend, format!("Defender took {} and did not say its id", start.kind()));
+            return Err(Failure { error, kind: FailureKind::Uncertain });
+        }
+        Ok(action)
+    }
+
+    /// Looks whether a start arrived though its answer did not. Not cut by a cancel: what started must be known.
+    async fn became(&self, machine: &MachineId, start: &Start, mark: &str, failure: &Failure) -> Result<Became> {
+        let look = async {
+            let own = Job::default();
+            let mut rival = None;
+            for look in 0..LOOKS {
+                pause(back_off(self.first(), MOST_WAIT, look), &own).await?;
+                let actions = self.client.actions_of(machine, &own).await?;
+                if let Some(action) = actions.iter().find(|action| says(action, mark)) {
+                    return Ok(Became::Started(action.clone()));
+                }
+                rival = newest(actions, |action| stands_in_the_way(action, start));
+            }
+            Ok::<_, Error>(rival.map_or(Became::Nothing, Became::Blocked))
+        };
+        match tokio::time::timeout(LOOKS_WITHIN, look).await {
+            Ok(Ok(became)) => Ok(became),
+            Ok(Err(_)) | Err(_) => {
+                let what = format!(
+                    "nobody knows whether {} started on {machine}: {}; and its actions could not be listed",
+                    start.kind(),
+                    failure.error.message
+                );
+                Err(Error::new(ErrorCode::OutcomeUnknown, what)
+                    .hint(format!("look in the Action center for an action whose comment has {mark}")))
+            }
+        }
+    }
+
+    /// Waits for the action that stands in the way, or for a while where nobody sees one.
+    async fn wait(&self, rival: Option<MachineAction>, failure: &Failure, refused: u32, job: &Job) -> Result<()> {
+        let held_by = rival.as_ref().map(MachineAction::told);
+        if let Some(held_by) = &held_by {
+            job.warn(format!("the device is held by {held_by}: waited for it"));
+        }
+        let waited = match rival {
+            Some(rival) => self.follow(&rival.id, job).await.map(drop),
+            None => pause(back_off(self.first(), MOST_WAIT, refused), job).await,
+        };
+        match waited {
+            // Whatever became of the other, the next start tells.
+            Err(e) if e.code == ErrorCode::NotFound => Ok(()),
+            Err(e) if e.code == ErrorCode::Timeout && failure.kind != FailureKind::Unsent => {
+                let who = held_by.unwrap_or_else(|| failure.error.message.clone());
+                Err(Error::new(ErrorCode::DeviceBusy, format!("the device was busy all the time: {who}"))
+                    .hint("cancel that action if it is stuck, or try again when it has ended"))
+            }
+            other => other,
+        }
+    }
+
+    fn first(&self) -> Duration {
+        Duration::from_millis(u64::from(self.client.settings().limits.poll_first_ms))
+    }
+}
+
+fn says(action: &MachineAction, part: &str) -> bool {
+    action.requestor_comment.as_ref().is_some_and(|comment| comment.raw().contains(part))
+}
+
+fn stands_in_the_way(action: &MachineAction, start: &Start) -> bool {
+    !action.status.is_final() && start.rivals().contains(&action.kind)
+}
+
+fn newest(actions: Vec<MachineAction>, is_wanted: impl Fn(&MachineAction) -> bool) -> Option<MachineAction> {
+    actions.into_iter().filter(is_wanted).max_by_key(|action| action.creation_date_time_utc)
+}

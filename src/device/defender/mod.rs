@@ -1,0 +1,33 @@
+//! A Microsoft Defender for Endpoint tenant, through its documented REST API only.
+//!
+//! Invariant: nothing is asked of the network before the first call; tokens and result links are held in memory only.
+
+pub mod actions;
+mod analyze;
+pub mod api;
+mod arrival;
+mod batch;
+pub mod client;
+mod collect;
+mod device;
+mod document;
+mod effect;
+mod fetch;
+mod gunzip;
+pub mod library;
+mod machines;
+mod pack;
+mod paths;
+mod read;
+mod resolve;
+mod rows;
+mod tenant;
+mod whole;
+
+pub use device::DefenderDevice;
+pub use tenant::Tenant;
+pub use whole::TenantDevice;
+
+/// Before a name that another backend has too.
+pub const PREFIX: &str = "defender:";
+pub const BACKEND: &str = "defender";

@@ -1,0 +1,295 @@
+//! Changes on the devices of a simulated Defender tenant: asked for, approved by a person, done by the tenant.
+
+mod support;
+
+use serde_json::{Value, json};
+use std::process::Output;
+use std::time::{Duration, Instant};
+use support::defender::Simulator;
+use support::{Home, Person, Said, ended, text};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+struct Case {
+    tenant: Simulator,
+    home: Home,
+    person: Person,
+    config: String,
+}
+
+impl Case {
+    /// A home whose configuration is the tenant's, with this in its `[guard]` and these groups in its policy.
+    fn new(options: &[&str], guard: &str, groups: impl Fn(&Simulator) -> String) -> Case {
+        let tenant = Simulator::start(options);
+        let home = Home::new();
+        let folder = home.path().join("config/live-response");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let written = std::fs::read_to_string(tenant.config()).expect("a configuration");
+        let limits = "\n[defender.limits]\npoll_first_ms = 50\npoll_max_ms = 200\n";
+        let written = if written.contains("[defender.limits]") { written } else { written + limits };
+        std::fs::write(folder.join("config.toml"), format!("{written}\n[guard]\n{guard}\n")).expect("a configuration");
+        let commands = r#"["isolate", "release", "scan", "run", "putfile", "remediate", "undo", "indicator"]"#;
+        let policy = format!(
+            "version = 1\n[defaults]\nmin_view_s = 1\nexec_window_s = 5\nallow_unsigned_scripts = true\n{}\n[[rule]]\ncommands = {commands}\ngroups = [\"lab\"]\nlevel = \"L\"\nvotes = 1\n",
+            groups(&tenant)
+        );
+        std::fs::write(folder.join("policy.toml"), policy).expect("a policy");
+        let config = folder.join("config.toml").display().to_string();
+        let person = home.enroll("alex");
+        Case { tenant, home, person, config }
+    }
+
+    /// With the named devices in group `lab`.
+    fn of(platform: &str, options: &[&str]) -> (Case, String) {
+        let case = Case::new(options, "allow_shared_account = true", |tenant| lab(&tenant.device(platform).1));
+        let name = case.tenant.device(platform).1;
+        (case, name)
+    }
+
+    fn run(&self, arguments: &[&str], stdin: &str) -> Output {
+        let all: Vec<&str> = ["--config", self.config.as_str()].into_iter().chain(arguments.iter().copied()).collect();
+        self.home.run(&all, stdin)
+    }
+
+    fn call(&self, device: &str, tool: &str, arguments: Value) -> Output {
+        self.run(&["call", tool, &arguments.to_string(), "--device", device], "")
+    }
+
+    fn ask(&self, device: &str, tool: &str, arguments: Value) -> Value {
+        self.call(device, tool, arguments).expect(4).json()
+    }
+
+    fn screen(&self, pending: &Value) -> String {
+        self.run(&["approvals", "show", &request(pending)], "").expect(0).out()
+    }
+
+    fn approve(&self, pending: &Value, check: &str) -> Output {
+        self.run(&["approvals", "approve", &request(pending)], &format!("{}\n{check}\n", self.person.code()))
+    }
+
+    fn status(&self, pending: &Value) -> Value {
+        let args = json!({ "command_id": pending["command_id"] }).to_string();
+        self.run(&["call", "status", &args], "").expect(0).json()["data"]["command"].clone()
+    }
+
+    fn device(&self, name: &str) -> Value {
+        self.tenant.devices().into_iter().find(|d| d["name"] == name).expect("the device")
+    }
+}
+
+/// That a call ended with this exit code and this error.
+#[track_caller]
+fn refused(output: Output, exit: i32, code: &str) {
+    assert_eq!(output.expect(exit).json()["error"]["code"], code);
+}
+
+fn request(pending: &Value) -> String {
+    text(&pending["approval"]["request_id"])
+}
+
+fn lab(name: &str) -> String {
+    format!("[[group]]\nname = \"lab\"\ntier = \"T3\"\ndevices = [\"defender:{name}\"]\n")
+}
+
+#[test]
+fn a_device_is_isolated_and_released_after_a_yes_each() {
+    let (case, name) = Case::of("linux", &[]);
+    let pending = case.ask(&name, "isolate", json!({ "type": "full" }));
+    let screen = case.screen(&pending);
+    assert!(screen.contains("none by itself") && screen.contains("full") && screen.contains(&name), "{screen}");
+    assert_eq!(case.tenant.count("isolate"), 0);
+    assert_eq!(case.device(&name)["isolated"], false);
+    let said = case.approve(&pending, "").expect(0).out();
+    assert!(said.contains("verified: yes"), "{said}");
+    assert_eq!(case.device(&name)["isolated"], true);
+    assert_eq!(case.tenant.count("isolate"), 1);
+    let action = case.tenant.token();
+    let (_, actions) = case.tenant.api(&action, "GET", "/api/machineactions", None);
+    let comments: Vec<String> =
+        actions["value"].as_array().expect("rows").iter().map(|a| a["requestorComment"].to_string()).collect();
+    let mine = comments.iter().find(|c| c.contains(&request(&pending))).expect("the comment");
+    assert!(mine.contains("approved by alex: isolate full"), "{mine}");
+    let status = case.status(&pending);
+    assert_eq!((&status["state"], &status["verified"]), (&json!("completed"), &json!("yes")), "{status}");
+    let pending = case.ask(&name, "release", json!({}));
+    assert!(case.screen(&pending).contains("isolation now"), "{pending}");
+    case.approve(&pending, "").expect(0);
+    assert_eq!(case.device(&name)["isolated"], false);
+    assert!(case.home.log().contains("exec.handed_over"));
+}
+
+#[test]
+fn what_is_not_as_the_person_saw_it_is_not_done() {
+    let (case, name) = Case::of("linux", &[]);
+    let first = case.ask(&name, "isolate", json!({ "type": "full" }));
+    let second = case.ask(&name, "release", json!({}));
+    case.approve(&first, "").expect(0);
+    // The other plan was made when the device was not isolated.
+    case.approve(&second, "").expect(1).says("E_ENTITY_DRIFT");
+    assert_eq!(case.tenant.count("unisolate"), 0);
+}
+
+#[test]
+fn without_the_word_or_the_group_nobody_is_asked() {
+    let case = Case::new(&[], "", |tenant| lab(&tenant.device("linux").1));
+    let (_, name) = case.tenant.device("linux");
+    refused(case.call(&name, "isolate", json!({})), 3, "E_POLICY_INVALID");
+    drop(case);
+    let case = Case::new(&[], "allow_shared_account = true", |_| lab("nothing-of-that-name"));
+    refused(case.call(&name, "isolate", json!({})), 3, "E_POLICY_INVALID");
+    assert_eq!(case.home.count("request.created"), 0);
+}
+
+#[test]
+fn a_device_that_is_off_may_wait_and_the_rest_is_taken_back() {
+    let (case, name) = Case::of("linux", &[]);
+    let id = text(&case.device(&name)["id"]);
+    case.tenant.control(json!({ "device": { "device": id, "online": false } }));
+    let waits = case.ask(&name, "isolate", json!({ "type": "full" }));
+    assert!(case.screen(&waits).contains("may wait until"), "{}", case.screen(&waits));
+    let scan = case.ask(&name, "scan", json!({ "type": "quick" }));
+    case.approve(&scan, "").expect(1).says("E_DEVICE_OFFLINE");
+    assert_eq!(case.tenant.count("cancel"), 1);
+    let said = case.approve(&waits, "").expect(0).out();
+    assert!(said.contains("may wait until"), "{said}");
+    assert_eq!(case.status(&waits)["state"], "running");
+    case.tenant.control(json!({ "device": { "device": id, "online": true } }));
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let status = case.status(&waits);
+        if status["state"] == "completed" {
+            assert_eq!(status["verified"], "yes", "{status}");
+            break;
+        }
+        assert!(Instant::now() < deadline, "{status}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert_eq!(case.tenant.count("isolate"), 1);
+}
+
+#[test]
+fn a_process_that_dies_in_between_is_adopted_and_nothing_starts_twice() {
+    let (case, name) = Case::of("linux", &["--action-ms", "3000"]);
+    let pending = case.ask(&name, "isolate", json!({ "type": "full" }));
+    let arguments = ["--config", case.config.as_str(), "approvals", "approve", &request(&pending)];
+    let mut approver = case.home.start(&arguments, format!("{}\n", case.person.code()));
+    let deadline = Instant::now() + PATIENCE;
+    while case.tenant.count("isolate") == 0 {
+        assert!(Instant::now() < deadline, "nothing was started");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    approver.kill().expect("a process");
+    let _ = ended(approver);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let status = case.status(&pending);
+        if status["state"] == "completed" {
+            assert_eq!(status["verified"], "yes", "{status}");
+            break;
+        }
+        assert_eq!(status["state"], "running", "{status}");
+        assert!(Instant::now() < deadline, "{status}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert_eq!(case.tenant.count("isolate"), 1);
+    assert_eq!((case.home.count("exec.finished"), case.home.count("exec.unknown")), (1, 0));
+}
+
+#[test]
+fn an_indicator_is_added_and_removed_and_never_replaced() {
+    let group = |_: &Simulator| "[[group]]\nname = \"lab\"\ntier = \"T3\"\ndevices = [\"defender\"]\n".to_owned();
+    let case = Case::new(&[], "allow_shared_account = true", group);
+    let before =
+        case.run(&["call", "indicator", "{}"], "").expect(0).json()["data"]["rows"].as_array().map_or(0, Vec::len);
+    let add = json!({ "action": "add", "type": "domain", "value": "bad.example", "effect": "block", "title": "C2" });
+    let ask = |arguments: &Value| case.run(&["call", "indicator", &arguments.to_string()], "");
+    let pending = ask(&add).expect(4).json();
+    let screen = case.screen(&pending);
+    assert!(screen.contains("bad.example") && screen.contains("every device") && screen.contains("Block"), "{screen}");
+    assert_eq!(case.tenant.count("add_indicator"), 0);
+    let said = case.approve(&pending, "").expect(0).out();
+    assert!(said.contains("verified: yes"), "{said}");
+    refused(ask(&add), 1, "E_EXISTS");
+    let rows = ask(&json!({ "value": "bad.example" })).expect(0).json()["data"]["rows"].clone();
+    assert_eq!((rows.as_array().map_or(0, Vec::len), &rows[0]["effect"]), (1, &json!("Block")), "{rows}");
+    let pending = ask(&json!({ "action": "remove", "id": rows[0]["id"] })).expect(4).json();
+    case.approve(&pending, "").expect(0);
+    let after = ask(&json!({})).expect(0).json()["data"]["rows"].as_array().map_or(0, Vec::len);
+    assert_eq!((before, case.tenant.count("delete_indicator")), (after, 1));
+}
+
+#[test]
+fn hunting_reads_and_a_bad_query_says_why() {
+    let case = Case::new(&[], "", |_| String::new() + &lab("x"));
+    let hunt = |arguments: Value| case.run(&["call", "hunt", &arguments.to_string()], "");
+    let found = hunt(json!({ "query": "DeviceProcessEvents | take 3" })).expect(0).json();
+    assert_eq!(found["data"]["rows"].as_array().map_or(0, Vec::len), 3, "{found}");
+    assert_eq!(hunt(json!({ "query": "Nonsense" })).code(), 1);
+    refused(hunt(json!({ "query": "DeviceProcessEvents", "timespan": "90d" })), 2, "E_BAD_ARGS");
+}
+
+impl Case {
+    /// Puts the script pack into the tenant's library.
+    fn sync(&self) {
+        self.run(&["library", "sync"], "").expect(0);
+    }
+}
+
+#[test]
+fn a_library_script_runs_once_and_its_output_is_kept() {
+    let (case, name) = Case::of("linux", &[]);
+    let script = case.home.file("who.sh", "#!/bin/sh\necho \"ran with $1 and $2\"\nexit 3\n");
+    case.run(&["library", "add", &script.display().to_string()], "").expect(0);
+    case.run(&["library", "approve", "who.sh"], &format!("{}\n", case.person.code())).expect(0);
+    refused(case.call(&name, "run", json!({ "script": "who.sh", "parameters": ["$(id)"] })), 2, "E_BAD_ARGS");
+    refused(case.call(&name, "run", json!({ "script": "who.sh", "parameters": ["`id`"] })), 2, "E_BAD_ARGS");
+    let pending = case.ask(&name, "run", json!({ "script": "who.sh", "parameters": ["a b", "c"] }));
+    let screen = case.screen(&pending);
+    assert!(screen.contains("lr-run-who-") && screen.contains("\"a b\" c"), "{screen}");
+    let said = case.approve(&pending, &name).expect(0).out();
+    assert!(said.contains("ran"), "{said}");
+    let status = case.status(&pending);
+    assert_eq!(status["state"], "completed", "{status}");
+    let row = &status["data"]["rows"][0];
+    let written = "ran with a b and c\n".len();
+    assert_eq!((&row["exit_code"], &row["size_bytes"]), (&json!(3), &json!(written)), "{status}");
+    assert_eq!(case.tenant.count("run_live_response"), 1);
+}
+
+#[test]
+fn a_script_that_somebody_changed_in_the_tenant_does_not_run() {
+    let (case, name) = Case::of("linux", &[]);
+    let script = case.home.file("x.sh", "#!/bin/sh\necho x\n");
+    case.run(&["library", "add", &script.display().to_string()], "").expect(0);
+    case.run(&["library", "approve", "x.sh"], &format!("{}\n", case.person.code())).expect(0);
+    let pending = case.ask(&name, "run", json!({ "script": "x.sh" }));
+    let screen = case.screen(&pending);
+    let uploaded = screen.split_whitespace().find(|w| w.starts_with("lr-run-x-")).expect("its name").to_owned();
+    let token = case.tenant.token();
+    case.tenant.upload(&token, &uploaded, "#!/bin/sh\necho something else\n");
+    case.approve(&pending, &name).expect(1).says("E_SCRIPT_DRIFT");
+    assert_eq!(case.tenant.count("run_live_response"), 0);
+}
+
+#[test]
+fn a_file_is_taken_away_by_its_facts_and_comes_back() {
+    if !support::tools::root() {
+        return;
+    }
+    let (case, name) = Case::of("linux", &[]);
+    case.sync();
+    let there = |path: &str| case.call(&name, "fileinfo", json!({ "path": path }));
+    let found = case.call(&name, "findfile", json!({ "name": "*", "path": "/home", "max_depth": 4 })).expect(0).json();
+    let rows = found["data"]["rows"].as_array().expect("rows").clone();
+    let file = rows.iter().find(|r| r["kind"] == "file").expect("a file");
+    let path = text(&file["path"]);
+    let pending = case.ask(&name, "remediate", json!({ "type": "file", "id": path }));
+    let screen = case.screen(&pending);
+    assert!(screen.contains("sha256") && screen.contains("identity") && screen.contains(&path), "{screen}");
+    let said = case.approve(&pending, "").expect(0).out();
+    assert!(said.contains("verified: yes"), "{said}");
+    refused(there(&path), 1, "E_NOT_FOUND");
+    let pending = case.ask(&name, "undo", json!({ "type": "file", "id": path }));
+    case.approve(&pending, "").expect(0);
+    there(&path).expect(0);
+}
