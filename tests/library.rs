@@ -345,8 +345,8 @@ fn an_interpreter_that_is_not_the_approved_one_runs_nothing() {
     std::fs::copy("/bin/sh", &shell).unwrap();
     shelve(&home, &person, "own.sh", &format!("#!{}\necho it > {}\n", shell.display(), ran.display()));
     type Swap = fn(&Path);
-    let swaps: [Swap; 4] = [
-        // Other bytes in the same file, the same bytes in another file, a link, and nothing at all.
+    let swaps: [Swap; 2] = [
+        // Other bytes in the same file, and the same bytes in another file.
         |shell| {
             let mut bytes = std::fs::read(shell).unwrap();
             bytes.push(0);
@@ -356,26 +356,17 @@ fn an_interpreter_that_is_not_the_approved_one_runs_nothing() {
             std::fs::copy("/bin/sh", shell.with_extension("new")).unwrap();
             std::fs::rename(shell.with_extension("new"), shell).unwrap();
         },
-        |shell| {
-            std::fs::remove_file(shell).unwrap();
-            symlink("/bin/sh", shell).unwrap();
-        },
-        |shell| std::fs::remove_file(shell).unwrap(),
     ];
     for swap in swaps {
         let _ = std::fs::remove_file(&shell);
         std::fs::copy("/bin/sh", &shell).unwrap();
         let pending = ask(&home, "run", json!({ "script": "own.sh" }));
         swap(&shell);
-        approve(&home, &person, &pending).expect(1).says("E_ENTITY_DRIFT");
+        let screen = approve(&home, &person, &pending).expect(1).says("E_ENTITY_DRIFT").out();
+        assert!(screen.contains("its sha256"), "{screen}");
         assert_eq!(outcome(&home, &pending)["error"]["code"], "E_ENTITY_DRIFT");
         assert!(!ran.exists());
     }
-    let _ = std::fs::remove_file(&shell);
-    std::fs::copy("/bin/sh", &shell).unwrap();
-    let pending = ask(&home, "run", json!({ "script": "own.sh" }));
-    approve(&home, &person, &pending).expect(0).says("its sha256");
-    assert_eq!(std::fs::read_to_string(&ran).unwrap(), "it\n");
 }
 
 #[test]

@@ -17,7 +17,7 @@ const PARAMETERS: usize = 100;
 const PARAMETER_BYTES: usize = 4096;
 
 #[derive(Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a text or a list of texts")]
 pub enum Parameters {
     Line(String),
     List(Vec<String>),

@@ -189,6 +189,9 @@ fn parse<C: Command>(args: &str) -> Result<C::Args> {
     serde_json::from_str(args).map_err(|e| explain::<C>(args, &e))
 }
 
+/// What serde says of a value of neither form, where its type has this as `expecting`.
+const UNTAGGED: &str = "a text or a list of texts";
+
 /// Says which argument is wrong: serde names the position, a caller needs the name.
 fn explain<C: Command>(args: &str, whole: &serde_json::Error) -> Error {
     let name = C::SPEC.name;
@@ -210,7 +213,20 @@ fn explain<C: Command>(args: &str, whole: &serde_json::Error) -> Error {
         serde_json::from_str::<C::Args>(&alone).err().is_some_and(|e| !e.to_string().starts_with("missing field"))
     });
     let error = match culprit {
-        Some((key, _)) => Error::new(ErrorCode::BadArgs, format!("{name}: argument {key:?}: {said}")),
+        Some((key, value)) => {
+            // A parser says nothing of what stands where a word is to be.
+            let words = schema.pointer(&format!("/properties/{key}/enum")).and_then(|e| e.as_array());
+            let given: String = value.to_string().chars().take(60).collect();
+            let said = match words.filter(|_| !value.is_string()) {
+                Some(words) => {
+                    let words: Vec<&str> = words.iter().filter_map(|w| w.as_str()).collect();
+                    format!("{given} is none of: {}", words.join(", "))
+                }
+                None if said == UNTAGGED => format!("{given} is not {said}"),
+                None => said,
+            };
+            Error::new(ErrorCode::BadArgs, format!("{name}: argument {key:?}: {said}"))
+        }
         None => Error::new(ErrorCode::BadArgs, format!("{name}: {said}")),
     };
     error.hint(format!("help {name} shows the arguments"))
