@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{Detection, DevicePath, Extent, Listing, ScanQuery, Scanned, Wish};
 use crate::principal::Role;
-use crate::registry::{Command, Context, Reply, Spec};
+use crate::registry::{Command, Context, Effect, Reply, Spec};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -17,7 +17,7 @@ enum Kind {
     Path,
 }
 
-/// Scans for malware: quick, full or a path. Removes nothing.
+/// Scans for malware: quick, full or a path. Defender's scanner removes what it finds, after a yes; ours removes nothing.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Args {
@@ -32,6 +32,7 @@ impl Command for Scan {
         name: "scan",
         title: "Scan",
         role: Role::Advanced,
+        effect: Effect::Reversible,
         long: true,
         positional: &["type", "path"],
         columns: &["verdict", "engine", "name", "path"],
