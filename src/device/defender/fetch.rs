@@ -247,7 +247,7 @@ mod tests {
     fn facts(bytes: &[u8]) -> FileInfo {
         let json = serde_json::json!({"path": "/x", "size_bytes": bytes.len(), "modified": "2026-11-24T00:00:00Z",
             "md5": "0".repeat(32), "sha1": "0".repeat(40), "sha256": Sha256::of(bytes)});
-        serde_json::from_value::<rows::FileInfoWire>(json).unwrap().read().unwrap()
+        serde_json::from_str::<rows::FileInfoWire>(&json.to_string()).unwrap().read().unwrap()
     }
 
     async fn judged(mut bytes: &[u8], of: &[u8]) -> Came {
