@@ -4,6 +4,7 @@ mod support;
 
 use serde_json::{Value, json};
 use sha2::Digest;
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -146,9 +147,11 @@ fn only(home: &Home, folder: &Path) {
         "[[artifact]]\nname = \"mine\"\nabout = \"The test's own\"\nprofiles = [\"triage\"]\nfiles = [\"{}/**\"]\n",
         folder.display()
     );
+    let mut names = BTreeSet::new();
     for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("artifacts")).expect("artifacts").flatten() {
         let text = fs::read_to_string(entry.path()).expect("a definition");
-        for name in text.lines().filter_map(|l| l.strip_prefix("name = ")) {
+        for name in text.lines().filter_map(|l| l.strip_prefix("name = ")).filter(|name| names.insert(name.to_string()))
+        {
             mine.push_str(&format!(
                 "[[artifact]]\nname = {name}\nabout = \"Nothing\"\nprofiles = [\"triage\"]\nfiles = [\"/no/such/file\"]\n"
             ));

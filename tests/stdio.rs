@@ -97,7 +97,7 @@ fn every_tool_says_what_it_is() {
         assert!(tool["title"].as_str().is_some_and(|t| !t.is_empty()), "{name}");
         let hints = &tool["annotations"];
         let changes =
-            ["collect", "isolate", "library", "putfile", "release", "remediate", "run", "undo"].contains(&name);
+            ["collect", "isolate", "library", "putfile", "release", "remediate", "run", "scan", "undo"].contains(&name);
         assert_eq!(hints["readOnlyHint"], !changes, "{name}");
         assert_eq!(hints["destructiveHint"], changes, "{name}");
         assert_eq!(tool["inputSchema"]["additionalProperties"], false, "{name}");

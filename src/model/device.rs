@@ -10,7 +10,7 @@ row! {
     pub struct DeviceRow {
         pub id: DeviceId,
         pub name: Untrusted,
-        /// `local`, `image`, later `defender` and `fleet`.
+        /// `local`, `image`, `defender`.
         pub backend: &'static str,
         /// `linux`, `windows`, `macos`.
         pub platform: &'static str,

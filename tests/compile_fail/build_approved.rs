@@ -3,5 +3,6 @@ use live_response::guard::Approved;
 use live_response::model::{DeviceId, RequestId};
 
 fn main() {
-    let _ = Approved { request: RequestId::mint(), device: DeviceId::new("local"), steps: vec![] };
+    let device = DeviceId::new("local");
+    let _ = Approved { request: RequestId::mint(), device, steps: vec![], people: vec![], window_s: 0 };
 }

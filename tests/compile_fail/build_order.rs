@@ -3,7 +3,7 @@ use live_response::guard::Order;
 use live_response::model::{RequestId, Step};
 
 fn order(step: Step) -> Order {
-    Order { step, request: RequestId::mint() }
+    Order { step, request: RequestId::mint(), people: vec![].into() }
 }
 
 fn main() {}

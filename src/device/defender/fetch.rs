@@ -13,7 +13,7 @@ use super::pack::{self, Arguments};
 use super::read;
 use crate::device::Fetched;
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{DevicePath, FileFacts, FileInfo, FileQuery, Job, Sha256};
+use crate::model::{FileFacts, FileInfo, FileQuery, Job, Sha256};
 use crate::secret;
 use sha2::Digest;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,7 +36,7 @@ type Bytes = Box<dyn AsyncRead + Send + Unpin>;
 
 impl DefenderDevice {
     pub(super) async fn get(&self, file: FileQuery, job: &Arc<Job>) -> Result<Fetched> {
-        let path = self.syntax().absolute(&unquoted(&file.path))?;
+        let path = self.syntax().absolute(&file.path)?;
         let as_text = std::str::from_utf8(path.as_bytes()).ok().filter(|text| !text.contains(['"', '\n', '\r']));
         let as_text = as_text.ok_or_else(|| {
             Error::new(ErrorCode::Unsupported, format!("Defender's GetFile takes no such path: {path}"))
@@ -148,14 +148,6 @@ impl DefenderDevice {
     }
 }
 
-/// Quotes that a person put round a path.
-fn unquoted(path: &DevicePath) -> DevicePath {
-    match path.as_bytes() {
-        [b'"', inner @ .., b'"'] if !inner.is_empty() => DevicePath::new(inner),
-        _ => path.clone(),
-    }
-}
-
 async fn held(bytes: &mut Bytes, most: u64, job: &Job) -> Result<Vec<u8>> {
     let mut head = Vec::new();
     let mut bounded = bytes.take(most);
@@ -264,12 +256,5 @@ mod tests {
         let cut = &packed(&file)[..20];
         assert_eq!(judged(cut, &file).await, Came::Unresolved);
         assert_eq!(came(&mut &packed(&file)[..], None, &Job::default()).await.unwrap(), Came::Unresolved);
-    }
-
-    #[test]
-    fn quotes_round_a_path_go() {
-        for (given, path) in [("\"/a b\"", "/a b"), ("/a\"", "/a\""), ("\"", "\""), ("\"\"", "\"\"")] {
-            assert_eq!(unquoted(&DevicePath::new(given)), DevicePath::new(path), "{given}");
-        }
     }
 }

@@ -139,15 +139,26 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= 255 && text.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
-/// Devices whose names begin so. The service compares as they are written, mostly in lower case.
+/// Devices whose names begin so. The service compares as they are written, mostly in lower case; where it finds none, all
+/// of them are looked at.
 async fn beginning(client: &Client, named: &str, job: &Job) -> Result<Vec<Machine>> {
-    let filter = |text: &str| format!("startswith(computerDnsName,{})", quoted(text));
-    let found = client.machines(Some(&filter(named))).all(job).await?;
     let lower = named.to_lowercase();
-    if !found.is_empty() || lower == named {
-        return Ok(found);
+    for text in [named, &lower] {
+        let filter = format!("startswith(computerDnsName,{})", quoted(text));
+        let found = client.machines(Some(&filter)).all(job).await?;
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        if lower == named {
+            break;
+        }
     }
-    client.machines(Some(&filter(&lower))).all(job).await
+    let mut pages = client.machines(None);
+    let mut found = Vec::new();
+    while let Some(page) = pages.next(job).await? {
+        found.extend(page.into_iter().filter(|m| name(m).raw().to_lowercase().starts_with(&lower)));
+    }
+    Ok(found)
 }
 
 fn unknown(named: &str, found: &[Machine], known: Vec<String>) -> Error {

@@ -26,7 +26,7 @@ impl Syntax {
         if self == Syntax::Unix {
             return directory.join(path);
         }
-        let (here, there) = (directory.as_bytes(), slashed(path.as_bytes()));
+        let (here, there) = (directory.as_bytes(), slashed(unquoted(path.as_bytes())));
         let drive = here.get(..2).filter(|d| is_drive(d)).unwrap_or(b"C:");
         let bytes = match there.as_slice() {
             [b'\\', b'\\', ..] => there,
@@ -91,6 +91,14 @@ impl Syntax {
     }
 }
 
+/// Without the quotes that a person put round a path: no name on Windows has one.
+fn unquoted(path: &[u8]) -> &[u8] {
+    match path {
+        [b'"', inner @ .., b'"'] if !inner.is_empty() => inner,
+        _ => path,
+    }
+}
+
 fn is_drive(two: &[u8]) -> bool {
     matches!(two, [letter, b':'] if letter.is_ascii_alphabetic())
 }
@@ -119,6 +127,8 @@ mod tests {
             (r"D:\data", "E:x", r"E:\x"),
             (r"D:\data", "E:", r"E:\"),
             (r"C:\", r"\\srv\share\x", r"\\srv\share\x"),
+            (r"C:\", r#""D:\a b""#, r"D:\a b"),
+            (r"C:\", r#"""#, r#"C:\""#),
         ] {
             assert_eq!(Syntax::Windows.join(&p(here), &p(path)), p(joined), "{here} {path}");
         }
