@@ -23,6 +23,9 @@ pub(super) fn run(config: &Config, args: Args, io: &mut Io) -> Result<Exit> {
         let code = ErrorCode::parse(&e.code).unwrap_or(ErrorCode::Internal);
         return Err(Error::new(code, e.message.clone()));
     }
+    for warning in &answered.result.warnings {
+        io.note(&format!("warning: {warning}"));
+    }
     if let Some(all) = answered.rows {
         listing::print_selected(&*all.rows, &all.selection, all.columns, args.json, io)?;
     }

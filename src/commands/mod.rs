@@ -41,6 +41,7 @@ mod undo;
 pub use library::LibraryRow;
 
 use crate::registry::{Erased, Tool};
+use std::sync::LazyLock;
 
 /// Every tool, in the order of lists and help: basic commands, advanced ones, helpers.
 pub static ALL: &[&dyn Tool] = &[
@@ -82,6 +83,12 @@ pub static ALL: &[&dyn Tool] = &[
 
 /// Tools about a Defender tenant as a whole: listed where one is configured.
 pub static TENANT: &[&dyn Tool] = &[&Erased::<hunt::Hunt>::new(), &Erased::<indicator::Indicator>::new()];
+
+/// The tools that are listed: the tenant's too where there is one.
+pub fn listed(tenant: bool) -> &'static [&'static dyn Tool] {
+    static BOTH: LazyLock<Vec<&dyn Tool>> = LazyLock::new(|| ALL.iter().chain(TENANT).copied().collect());
+    if tenant { &BOTH } else { ALL }
+}
 
 /// A tool by its exact name: no case folding, no aliases.
 pub fn find(name: &str) -> Option<&'static dyn Tool> {

@@ -104,7 +104,8 @@ impl Work {
             return self.next_page(cursor).await;
         }
         let job = &self.entry.job;
-        let cx = Context::new(&self.core, call, self.session.as_ref(), job, commands::ALL);
+        let tools = commands::listed(self.core.sessions.has_tenant());
+        let cx = Context::new(&self.core, call, self.session.as_ref(), job, tools);
         match self.tool.call(&call.args, &cx).await? {
             Reply::Pending(view) => {
                 let mut result = request_result(&self.core, &view).await?;

@@ -67,11 +67,14 @@ impl DevicePath {
         DevicePath(bytes)
     }
 
-    /// The last component.
+    /// The last component; of a path that begins with a drive or `\\` as Windows parts it.
     pub fn name(&self) -> DevicePath {
-        let end = self.0.len() - self.0.iter().rev().take_while(|b| **b == b'/').count();
+        let is_windows = matches!(self.0.as_slice(), [letter, b':', b'\\', ..] if letter.is_ascii_alphabetic())
+            || self.0.starts_with(br"\\");
+        let parts = |b: &u8| *b == b'/' || (is_windows && *b == b'\\');
+        let end = self.0.len() - self.0.iter().rev().take_while(|b| parts(b)).count();
         let whole = self.0.get(..end).unwrap_or_default();
-        let start = whole.iter().rposition(|b| *b == b'/').map_or(0, |i| i + 1);
+        let start = whole.iter().rposition(parts).map_or(0, |i| i + 1);
         match whole.get(start..) {
             Some(name) if !name.is_empty() => DevicePath(name.to_vec()),
             _ => DevicePath(b"/".to_vec()),

@@ -243,6 +243,11 @@ impl SessionManager {
         self.devices.open(named, job).await
     }
 
+    /// Whether a Defender tenant is configured.
+    pub fn has_tenant(&self) -> bool {
+        self.devices.tenant().is_some()
+    }
+
     /// What a device's id stands for, whether or not it can be opened now.
     pub fn describe(&self, id: &DeviceId) -> Option<DeviceRef> {
         self.devices.describe(id)

@@ -6,7 +6,7 @@ root=$1 scripts=$2 name=$3
 # /proc is still the host's, so this is the number that the host knows.
 read -r pid _ </proc/self/stat
 
-mount -t tmpfs -o mode=755,size=1g device "$root"
+mount -t tmpfs -o mode=755,size=2g device "$root"
 read_only() {
   mkdir -p "$root$1"
   mount --rbind "$1" "$root$1"

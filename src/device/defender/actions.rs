@@ -116,9 +116,34 @@ impl Actions {
         started: &(dyn Fn(&MachineAction) + Sync),
         job: &Job,
     ) -> Result<MachineAction> {
+        self.carry(machine, start, comment, started, STARTS, job).await
+    }
+
+    /// As [`Actions::run`], for what one yes allows once: where the answer to its start is lost and no action of it shows,
+    /// it is `E_OUTCOME_UNKNOWN`, and never sent again.
+    pub async fn run_once(
+        &self,
+        machine: &MachineId,
+        start: Start,
+        comment: &str,
+        started: &(dyn Fn(&MachineAction) + Sync),
+        job: &Job,
+    ) -> Result<MachineAction> {
+        self.carry(machine, start, comment, started, 1, job).await
+    }
+
+    async fn carry(
+        &self,
+        machine: &MachineId,
+        start: Start,
+        comment: &str,
+        started: &(dyn Fn(&MachineAction) + Sync),
+        starts: u32,
+        job: &Job,
+    ) -> Result<MachineAction> {
         let turn = self.lanes.enter(machine, &start.lane(), comment, job).await?;
         let session = self.session(&start, job).await?;
-        let action = self.start(machine, &start, comment, job).await?;
+        let action = self.start(machine, &start, comment, starts, job).await?;
         turn.holds(&action);
         started(&action);
         let ended = self.follow(&action.id, job).await;
@@ -160,7 +185,14 @@ impl Actions {
         }
     }
 
-    async fn start(&self, machine: &MachineId, start: &Start, comment: &str, job: &Job) -> Result<MachineAction> {
+    async fn start(
+        &self,
+        machine: &MachineId,
+        start: &Start,
+        comment: &str,
+        starts: u32,
+        job: &Job,
+    ) -> Result<MachineAction> {
         // Two starts of one request must be told apart.
         let mark = format!("[{}]", random_hex::<6>());
         let comment = if comment.is_empty() { mark.clone() } else { format!("{comment} {mark}") };
@@ -177,10 +209,16 @@ impl Actions {
                 }
                 FailureKind::Uncertain => match self.became(machine, start, &mark, &failure).await? {
                     Became::Started(action) => return Ok(action),
+                    // It may still show; a rival may be itself.
+                    _ if starts == 1 => {
+                        let what = format!("Defender's answer to a start was lost: {}", failure.error.message);
+                        return Err(Error::new(ErrorCode::OutcomeUnknown, what)
+                            .hint("look in the Action center; it is not started again by itself"));
+                    }
                     Became::Blocked(rival) => Some(rival),
                     Became::Nothing => {
                         sent += 1;
-                        if sent >= STARTS {
+                        if sent >= starts {
                             return Err(failure.error);
                         }
                         None

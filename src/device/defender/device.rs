@@ -42,9 +42,11 @@ impl DefenderDevice {
     pub(super) fn shell(&self) -> Result<Shell> {
         match self.platform() {
             "windows" => Ok(Shell::PowerShell),
-            "linux" | "macos" => Ok(Shell::Bash),
-            _ => Err(Error::new(ErrorCode::Unsupported, "live response reaches Windows, Linux and macOS only")
-                .hint("`devices` says which system a device runs")),
+            "linux" => Ok(Shell::Bash),
+            other => Err(Error::new(ErrorCode::Unsupported, format!("the script pack has no scripts for {other}"))
+                .hint(
+                    "`connect`, `isolate`, `release` and `scan` need none; `devices` says which system a device runs",
+                )),
         }
     }
 }

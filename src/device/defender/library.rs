@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 /// How long a listing counts.
-const FRESH: Duration = Duration::from_secs(300);
+const FRESH: Duration = Duration::from_secs(60);
 const SYNC: &str = "run `live-response library sync`";
 
 type Hashes = HashMap<String, Vec<Option<Sha256>>>;
@@ -41,7 +41,8 @@ impl Listing {
         judged
     }
 
-    async fn forget(&self) {
+    /// Has the next look ask the library: what one yes allows is held to what it lists now.
+    pub(super) async fn forget(&self) {
         *self.0.lock().await = None;
     }
 }

@@ -45,6 +45,9 @@ impl DefenderDevice {
                 no("Defender isolates Linux devices fully or not at all: type full")
             }
             Wish::Isolate { .. } | Wish::Release | Wish::Scan { .. } => Ok(()),
+            Wish::PutFile { overwrite: true, .. } | Wish::PutFile { keep: true, .. } => {
+                no("Defender's PutFile has neither overwrite nor keep: without them it can be put")
+            }
             Wish::Run { .. } | Wish::PutFile { .. } => self.shell().map(drop),
             Wish::Remediate { kind: EntityKind::Registry, .. } | Wish::Undo { kind: EntityKind::Registry, .. }
                 if !is_windows =>
@@ -52,6 +55,8 @@ impl DefenderDevice {
                 no("only Windows has a registry")
             }
             Wish::Remediate { .. } | Wish::Undo { .. } => self.shell().map(drop),
+            // An undo id names no hive: here it is one of the device's own registry.
+            Wish::UndoValues { hive: None, .. } if is_windows => Ok(()),
             Wish::RemediateValues { .. } | Wish::UndoValues { .. } => {
                 no("a hive file is changed where its copy lies, on `local`")
             }
@@ -90,6 +95,7 @@ impl DefenderDevice {
             }
             Wish::Remediate { kind, ids } => self.entities("remediate", *kind, ids, job).await?,
             Wish::Undo { kind, ids } => self.entities("undo", *kind, ids, job).await?,
+            Wish::UndoValues { ids, .. } => self.entities("undo", EntityKind::Registry, ids, job).await?,
             _ => Vec::new(),
         };
         Ok(deeds.into_iter().map(|deed| Step::Tenant { deed: Box::new(deed) }).collect())
@@ -161,7 +167,7 @@ impl DefenderDevice {
                 undo_id: (name == "remediate").then(|| UndoId::new(format!("u-{}", random_hex::<16>()))),
                 nonce: random_hex::<16>(),
                 facts: checked(looked.facts, id)?,
-                note: looked.note.map(|note| cut(&note, 500)),
+                note: looked.note.filter(|note| !note.is_empty()).map(|note| cut(&note, 500)),
             });
         }
         Ok(deeds)

@@ -122,6 +122,13 @@ impl TenantDevice {
                 Ok(Err(message)) => {
                     return Outcome { verified: Verified::No, end: End::Drift { step, message }, ..outcome };
                 }
+                Err(e) if e.code == ErrorCode::OutcomeUnknown => {
+                    return Outcome {
+                        verified: Verified::Unknown,
+                        end: End::Unknown { message: e.message },
+                        ..outcome
+                    };
+                }
                 Err(e) => return Outcome { verified: Verified::No, end: failed(&e), ..outcome },
             }
         }
@@ -148,9 +155,14 @@ impl TenantDevice {
                     generate_alert: (effect == "Audit").then_some(true),
                     ..NewIndicator::default()
                 };
-                let added = self.tenant.client.add_indicator(&new, job).await?;
-                let is_there = self.same(kind, value, job).await.map(|found| found.is_some());
-                (value, "added", seen(is_there, job), added.id)
+                let added = self.tenant.client.add_indicator(&new, job).await.map(|added| added.id);
+                let there = self.same(kind, value, job).await;
+                // An answer that was lost is made up for by a look.
+                let id = match (added, &there) {
+                    (Err(e), Ok(Some(there))) if e.code == ErrorCode::OutcomeUnknown => there.id.clone(),
+                    (added, _) => added?,
+                };
+                (value, "added", seen(there.map(|found| found.is_some()), job), id)
             }
             TenantDeed::RemoveIndicator { id, value, .. } => {
                 match self.with_id(id, job).await? {
@@ -158,8 +170,13 @@ impl TenantDevice {
                     Some(_) => return Ok(Err(format!("indicator {id} says something else now"))),
                     None => return Ok(Err(format!("there is no indicator {id} any more"))),
                 }
-                self.tenant.client.delete_indicator(id, job).await?;
+                let deleted = self.tenant.client.delete_indicator(id, job).await;
                 let is_gone = self.with_id(id, job).await.map(|found| found.is_none());
+                if !(is_gone.as_ref().is_ok_and(|gone| *gone)
+                    && deleted.as_ref().is_err_and(|e| e.code == ErrorCode::OutcomeUnknown))
+                {
+                    deleted?;
+                }
                 (value, "removed", seen(is_gone, job), id.clone())
             }
             _ => return Err(Error::new(ErrorCode::Unsupported, "a tenant has indicators to change, and nothing else")),

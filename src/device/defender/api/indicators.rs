@@ -93,11 +93,11 @@ impl Client {
     /// Adds one; the service takes an equal value of the same type for a change of it.
     pub async fn add_indicator(&self, indicator: &NewIndicator, job: &Job) -> Result<Indicator> {
         let call = self.post(&WRITE, &["indicators"], indicator)?;
-        self.ask(&call, job).await.map_err(Failure::into_error)
+        self.ask(&call, job).await.map_err(Failure::of_change)
     }
 
     pub async fn delete_indicator(&self, id: &str, job: &Job) -> Result<()> {
         let call = self.call(&WRITE, Method::DELETE, &["indicators", id], &[], Body::Empty)?;
-        self.tell(&call, job).await.map_err(Failure::into_error)
+        self.tell(&call, job).await.map_err(Failure::of_change)
     }
 }

@@ -39,6 +39,15 @@ impl Failure {
     pub fn into_error(self) -> Error {
         self.error
     }
+
+    /// Of a change that is not sent again: where nobody knows whether it arrived, the code says so.
+    pub fn of_change(self) -> Error {
+        match self.kind {
+            FailureKind::Uncertain => Error::new(ErrorCode::OutcomeUnknown, self.error.message)
+                .hint("it may have arrived: look before you ask again"),
+            _ => self.error,
+        }
+    }
 }
 
 impl From<Error> for Failure {

@@ -163,7 +163,7 @@ async fn begin(
         job.hand_over(Handed { step: place.index, action: action.id.as_str().to_owned() });
     };
     let begun = || started.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let mut run = std::pin::pin!(device.tenant.actions.run(device.machine_id(), start, &comment, &note, &own));
+    let mut run = std::pin::pin!(device.tenant.actions.run_once(device.machine_id(), start, &comment, &note, &own));
     let mut is_over = false;
     loop {
         tokio::select! {

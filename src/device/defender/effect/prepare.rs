@@ -75,6 +75,7 @@ pub(super) async fn prepare(
             for fact in facts {
                 arguments = arguments.text(&format!("expect_{}", fact.name), fact.value.as_str());
             }
+            device.tenant.listing.forget().await;
             live(device.tenant.command(ours, &arguments, job).await?)
         }
         TenantDeed::AddIndicator { .. } | TenantDeed::RemoveIndicator { .. } => {

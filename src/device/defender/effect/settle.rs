@@ -69,7 +69,7 @@ pub(super) async fn settle(
             let kind = if *full { "full" } else { "quick" };
             let mut row = row("scan", kind, "scanned", request);
             row.note = Some(Untrusted::new("what it found and removed is in the tenant's alerts"));
-            Did::Done { row: Box::new(row), verified: Verified::Yes }
+            Did::Done { row: Box::new(row), verified: Verified::Unknown }
         }
         TenantDeed::StopAndQuarantine { path, sha256, size_bytes, .. } => {
             quarantined(device, path, (sha256, *size_bytes), request, job).await
@@ -86,7 +86,8 @@ pub(super) async fn settle(
                 Ok(exit_code) => {
                     let mut row = row("script", item.name.as_str(), "ran", request);
                     row.exit_code = exit_code;
-                    Did::Done { row: Box::new(row), verified: Verified::Yes }
+                    // What it did, nobody but the script knows.
+                    Did::Done { row: Box::new(row), verified: Verified::Unknown }
                 }
                 Err(e) => Did::Broken { row: Box::new(row("script", item.name.as_str(), "ran", request)), error: e },
             }
@@ -96,14 +97,14 @@ pub(super) async fn settle(
                 Ok(acted) => {
                     let mut row = row(kind.as_str(), id, &word(&acted.outcome), request);
                     row.undo_id = acted.undo_id;
-                    row.note = acted.note;
+                    row.note = acted.note.filter(|note| !note.raw().is_empty());
                     let verified = if acted.verified { Verified::Yes } else { Verified::No };
                     Did::Done { row: Box::new(row), verified }
                 }
                 Err(e) if e.code == ErrorCode::EntityDrift => Did::Drift(e.message),
-                // The script itself said no; anything else leaves open what it did.
-                Err(e) if e.code != ErrorCode::Backend && e.code != ErrorCode::Timeout => Did::Failed(e),
-                Err(e) => Did::Unknown(e.message),
+                Err(e) if is_a_no(e.code) => Did::Failed(e),
+                // What it did is open where its words could not be read.
+                Err(e) => Did::Unknown(format!("what it did could not be read: {}", e.message)),
             }
         }
         TenantDeed::AddIndicator { .. } | TenantDeed::RemoveIndicator { .. } => {
@@ -167,8 +168,24 @@ async fn acted(
     nonce: &str,
     job: &Arc<Job>,
 ) -> Result<Acted> {
-    let result = device.tenant.script_result(&action.id, 0, job).await?;
+    let unread = |e: Error| Error::new(ErrorCode::Backend, e.message);
+    let result = device.tenant.script_result(&action.id, 0, job).await.map_err(unread)?;
     Document::find(&result, script, nonce)?.data(job)
+}
+
+/// Codes with which a script says that it has not done it.
+const fn is_a_no(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::NotFound
+            | ErrorCode::Access
+            | ErrorCode::Exists
+            | ErrorCode::NotAFile
+            | ErrorCode::Protected
+            | ErrorCode::Unsupported
+            | ErrorCode::BadArgs
+            | ErrorCode::StoreUnavailable
+    )
 }
 
 /// Keeps what a script wrote; its exit code.
