@@ -293,3 +293,20 @@ fn a_file_is_taken_away_by_its_facts_and_comes_back() {
     case.approve(&pending, "").expect(0);
     there(&path).expect(0);
 }
+
+#[test]
+fn a_registry_value_comes_back_by_its_undo_id() {
+    const VALUE: &str = r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Run\SecurityHealth";
+    let (case, name) = Case::of("windows", &[]);
+    case.sync();
+    let key = VALUE.rsplit_once('\\').expect("a value").0;
+    let there = || case.call(&name, "registry", json!({ "key": key })).expect(0).json()["data"]["rows"].to_string();
+    assert!(there().contains("SecurityHealth"));
+    let pending = case.ask(&name, "remediate", json!({ "type": "registry", "id": VALUE }));
+    case.approve(&pending, "").expect(0);
+    assert!(!there().contains("SecurityHealth"));
+    let undo_id = text(&case.status(&pending)["data"]["rows"][0]["undo_id"]);
+    let pending = case.ask(&name, "undo", json!({ "type": "registry", "id": undo_id }));
+    case.approve(&pending, "").expect(0);
+    assert!(there().contains("SecurityHealth"));
+}

@@ -49,11 +49,13 @@ impl Command for Undo {
         }
         let ids = entity_ids("undo", args.r#type, args.id, args.ids, cx)?;
         let hive = args.hive.map(|hive| cx.path(&hive)).transpose()?;
-        // An undo id says by itself which hive it was.
-        let is_of_hive = hive.is_some() || ids.iter().all(|id| id.starts_with("u-"));
+        let by_undo_id = ids.iter().all(|id| id.starts_with("u-"));
+        let own = Wish::Undo { kind: args.r#type, ids: ids.clone() };
+        // An undo id says by itself which hive it was, where the device has no registry of its own.
+        let is_of_hive = hive.is_some() || (by_undo_id && !cx.supports(&own)?);
         if args.r#type == EntityKind::Registry && is_of_hive {
             return cx.propose(Wish::UndoValues { hive, ids }).await;
         }
-        cx.propose(Wish::Undo { kind: args.r#type, ids }).await
+        cx.propose(own).await
     }
 }

@@ -181,6 +181,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[test]
+    fn a_name_is_what_stands_last() {
+        for (path, name) in
+            [("/a/b/", "b"), (r"/a/b\c", r"b\c"), (r"C:\a\b.exe", "b.exe"), (r"\\s\share\x", "x"), ("/", "/")]
+        {
+            assert_eq!(DevicePath::new(path).name(), DevicePath::new(name), "{path}");
+        }
+    }
+
     proptest! {
         #[test]
         fn text_gives_back_the_bytes(bytes in proptest::collection::vec(1u8.., 1..64)) {

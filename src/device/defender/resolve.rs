@@ -55,8 +55,6 @@ impl DefenderDevice {
                 no("only Windows has a registry")
             }
             Wish::Remediate { .. } | Wish::Undo { .. } => self.shell().map(drop),
-            // An undo id names no hive: here it is one of the device's own registry.
-            Wish::UndoValues { hive: None, .. } if is_windows => Ok(()),
             Wish::RemediateValues { .. } | Wish::UndoValues { .. } => {
                 no("a hive file is changed where its copy lies, on `local`")
             }
@@ -95,7 +93,6 @@ impl DefenderDevice {
             }
             Wish::Remediate { kind, ids } => self.entities("remediate", *kind, ids, job).await?,
             Wish::Undo { kind, ids } => self.entities("undo", *kind, ids, job).await?,
-            Wish::UndoValues { ids, .. } => self.entities("undo", EntityKind::Registry, ids, job).await?,
             _ => Vec::new(),
         };
         Ok(deeds.into_iter().map(|deed| Step::Tenant { deed: Box::new(deed) }).collect())

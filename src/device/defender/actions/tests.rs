@@ -125,6 +125,31 @@ async fn a_start_that_did_not_arrive_is_sent_again() {
 }
 
 #[tokio::test]
+async fn what_one_yes_allows_is_sent_once_whatever_became_of_the_answer() {
+    for shows in [false, true] {
+        let tenant = Arc::new(Tenant::default());
+        let theirs = tenant.clone();
+        let service = Service::new(move |asked, _| match asked.method.as_str() {
+            "POST" => {
+                if shows {
+                    theirs.add("m", &comment_of(asked), "Succeeded");
+                }
+                json(502, "bad gateway")
+            }
+            _ => theirs.read(asked),
+        })
+        .await;
+        let (actions, job) = (Actions::new(&service.client()), Job::default());
+        let ended = actions.run_once(&machine(1), get(), "r-1", &|_| {}, &job).await;
+        match shows {
+            true => assert_eq!(ended.unwrap().id, ActionId::new("a-0")),
+            false => assert_eq!(ended.unwrap_err().code, ErrorCode::OutcomeUnknown),
+        }
+        assert_eq!(service.count("POST", "runliveresponse"), 1);
+    }
+}
+
+#[tokio::test]
 async fn the_outcome_is_unknown_where_nobody_can_look() {
     let service = Service::new(move |asked, _| match asked.method.as_str() {
         "POST" => json(500, "{}"),
