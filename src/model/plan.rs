@@ -7,6 +7,7 @@ use super::{
     DevicePath, FileIdentity, Isolation, IsolationRules, LibraryItem, LineTarget, LinkTarget, PartOf, Profile, Release,
     ServiceTarget, Sha256, TenantDeed, Timestamp, UndoId, ValueTarget, row,
 };
+use crate::error::Error;
 use crate::shape::Untrusted;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -363,6 +364,17 @@ pub enum Verified {
     Unknown,
 }
 
+impl Verified {
+    /// Of two, the one that promises less.
+    pub const fn and(self, other: Verified) -> Verified {
+        match (self, other) {
+            (Verified::No, _) | (_, Verified::No) => Verified::No,
+            (Verified::Unknown, _) | (_, Verified::Unknown) => Verified::Unknown,
+            _ => Verified::Yes,
+        }
+    }
+}
+
 /// What came of an approved plan: rows for the steps that were done, and how it ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
@@ -394,4 +406,15 @@ pub enum End {
     GoesOn {
         message: String,
     },
+}
+
+impl End {
+    /// How an outcome ends with this error.
+    pub fn failed(e: &Error) -> End {
+        let message = match &e.hint {
+            Some(hint) => format!("{} ({hint})", e.message),
+            None => e.message.clone(),
+        };
+        End::Failed { code: e.code.as_str().into(), message }
+    }
 }

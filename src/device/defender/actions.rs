@@ -13,6 +13,7 @@ use super::client::limits::{pause, stopped};
 use super::client::wait::back_off;
 use super::client::{Client, Failure, FailureKind};
 use crate::error::{Error, ErrorCode, Result};
+use crate::guard::Order;
 use crate::model::{Job, random_hex};
 use lanes::Lanes;
 use poller::Poller;
@@ -27,6 +28,21 @@ const LOOKS: u32 = 4;
 /// Such looks go on though the command was cancelled, but no longer than this.
 const LOOKS_WITHIN: Duration = Duration::from_secs(120);
 const MOST_WAIT: Duration = Duration::from_secs(15);
+
+/// What is started to look at a device.
+pub enum Look {
+    Commands(Vec<LiveCommand>),
+    CollectPackage,
+}
+
+impl From<Look> for Start {
+    fn from(look: Look) -> Start {
+        match look {
+            Look::Commands(commands) => Start::LiveResponse(commands),
+            Look::CollectPackage => Start::CollectPackage,
+        }
+    }
+}
 
 /// What is to be started.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -111,24 +127,27 @@ impl Actions {
     pub async fn run(
         &self,
         machine: &MachineId,
-        start: Start,
+        look: Look,
         comment: &str,
         started: &(dyn Fn(&MachineAction) + Sync),
         job: &Job,
     ) -> Result<MachineAction> {
-        self.carry(machine, start, comment, started, STARTS, job).await
+        self.carry(machine, look.into(), comment, started, STARTS, job).await
     }
 
-    /// As [`Actions::run`], for what one yes allows once: where the answer to its start is lost and no action of it shows,
-    /// it is `E_OUTCOME_UNKNOWN`, and never sent again.
+    /// As [`Actions::run`], for what one order allows once: where the answer to its start is lost and no action of it
+    /// shows, it is `E_OUTCOME_UNKNOWN`, and never sent again.
     pub async fn run_once(
         &self,
+        order: Order,
         machine: &MachineId,
         start: Start,
         comment: &str,
         started: &(dyn Fn(&MachineAction) + Sync),
         job: &Job,
     ) -> Result<MachineAction> {
+        // Used up by its one start.
+        drop(order);
         self.carry(machine, start, comment, started, 1, job).await
     }
 
@@ -231,6 +250,8 @@ impl Actions {
         }
     }
 
+    /// What may be started is the callers' types: a look, or an order's one start.
+    #[expect(clippy::disallowed_methods)]
     async fn post(
         &self,
         machine: &MachineId,

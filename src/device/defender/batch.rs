@@ -4,7 +4,7 @@
 //! that nobody waits for any more is cancelled.
 
 use super::Tenant;
-use super::actions::Start;
+use super::actions::Look;
 use super::api::{ActionId, CommandRun, CommandStatus, LiveCommand, MachineAction, MachineId, ScriptResult, Status};
 use super::client::Download;
 use super::document::Document;
@@ -189,7 +189,7 @@ async fn together(tenant: &Tenant, machine: &MachineId, mut asks: Vec<Ask>) {
         *started.lock().unwrap_or_else(PoisonError::into_inner) = Some(action.id.clone());
     };
     let ended = {
-        let mut run = std::pin::pin!(tenant.actions.run(machine, Start::LiveResponse(commands), COMMENT, &note, &own));
+        let mut run = std::pin::pin!(tenant.actions.run(machine, Look::Commands(commands), COMMENT, &note, &own));
         let ended = tokio::select! {
             ended = &mut run => Some(ended),
             () = all_gone(&mut asks) => None,

@@ -3,7 +3,7 @@
 //! Invariant: what the script wrote on the device is removed again, also where its bytes did not come.
 
 use super::DefenderDevice;
-use super::actions::Start;
+use super::actions::Look;
 use super::api::{ActionId, LiveCommand, Status};
 use super::batch::failed;
 use super::client::json::tolerant;
@@ -48,7 +48,7 @@ impl DefenderDevice {
     }
 
     async fn investigation_package(&self, job: &Arc<Job>) -> Result<Package> {
-        let action = self.act(Start::CollectPackage, job).await?;
+        let action = self.act(Look::CollectPackage, job).await?;
         if action.status != Status::Succeeded {
             return Err(failed(&action, None));
         }
@@ -79,7 +79,7 @@ impl DefenderDevice {
         let gather = arguments("gather").with("days", Some(Value::Number(days)));
         let commands =
             vec![self.tenant.command(script, &gather, job).await?, LiveCommand::GetFile { path: out.clone() }];
-        let action = self.act(Start::LiveResponse(commands), job).await;
+        let action = self.act(Look::Commands(commands), job).await;
         let made = async {
             let action = action?;
             let result = self.tenant.script_result(&action.id, 0, job).await?;

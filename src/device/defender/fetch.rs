@@ -4,7 +4,7 @@
 //! held in memory is bounded, whatever the file's size.
 
 use super::DefenderDevice;
-use super::actions::Start;
+use super::actions::Look;
 use super::api::{ActionId, LiveCommand, MachineAction, Status};
 use super::batch::{COMMENT, LET_GO_WITHIN, failed};
 use super::document::Document;
@@ -56,7 +56,7 @@ impl DefenderDevice {
         let get = LiveCommand::GetFile { path: as_text.to_owned() };
         let at = u32::from(looks.is_some());
         let commands: Vec<LiveCommand> = looks.into_iter().chain([get]).collect();
-        let action = self.act(Start::LiveResponse(commands), job).await?;
+        let action = self.act(Look::Commands(commands), job).await?;
         let info = if at == 1 { self.looked(&action, &arguments.nonce, job).await? } else { None };
         self.succeeded(&action, at)?;
         let (came, bytes) = self.bytes(&action.id, at, info.as_ref(), job).await?;
@@ -69,12 +69,12 @@ impl DefenderDevice {
     }
 
     /// Runs an action to its end. A command that is stopped has it cancelled where it is still to be had.
-    pub(super) async fn act(&self, start: Start, job: &Arc<Job>) -> Result<MachineAction> {
+    pub(super) async fn act(&self, look: Look, job: &Arc<Job>) -> Result<MachineAction> {
         let started: Mutex<Option<ActionId>> = Mutex::default();
         let note = |action: &MachineAction| {
             *started.lock().unwrap_or_else(PoisonError::into_inner) = Some(action.id.clone());
         };
-        let ended = self.tenant.actions.run(self.machine_id(), start, COMMENT, &note, job).await;
+        let ended = self.tenant.actions.run(self.machine_id(), look, COMMENT, &note, job).await;
         let started = started.into_inner().unwrap_or_else(PoisonError::into_inner);
         if job.is_cancelled()
             && let Some(id) = started

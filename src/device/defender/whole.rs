@@ -4,7 +4,6 @@
 #![allow(clippy::disallowed_methods)]
 
 use super::api::{Indicator, NewIndicator};
-use super::effect::failed;
 use super::resolve::cut;
 use super::{BACKEND, Tenant};
 use crate::device::{Device, Fetched, Fut, Package};
@@ -111,7 +110,7 @@ impl TenantDevice {
         let mut outcome = Outcome { rows: Vec::new(), verified: Verified::Yes, end: End::Done, warnings: Vec::new() };
         let orders: Vec<Order> = match approved.orders(&self.id) {
             Ok(orders) => orders.collect(),
-            Err(e) => return Outcome { verified: Verified::No, end: failed(&e), ..outcome },
+            Err(e) => return Outcome { verified: Verified::No, end: End::failed(&e), ..outcome },
         };
         for (step, order) in orders.into_iter().enumerate() {
             match self.change(order, job).await {
@@ -129,7 +128,7 @@ impl TenantDevice {
                         ..outcome
                     };
                 }
-                Err(e) => return Outcome { verified: Verified::No, end: failed(&e), ..outcome },
+                Err(e) => return Outcome { verified: Verified::No, end: End::failed(&e), ..outcome },
             }
         }
         outcome
@@ -155,7 +154,7 @@ impl TenantDevice {
                     generate_alert: (effect == "Audit").then_some(true),
                     ..NewIndicator::default()
                 };
-                let added = self.tenant.client.add_indicator(&new, job).await.map(|added| added.id);
+                let added = self.tenant.client.add_indicator(&order, &new, job).await.map(|added| added.id);
                 let there = self.same(kind, value, job).await;
                 // An answer that was lost is made up for by a look.
                 let id = match (added, &there) {
@@ -170,7 +169,7 @@ impl TenantDevice {
                     Some(_) => return Ok(Err(format!("indicator {id} says something else now"))),
                     None => return Ok(Err(format!("there is no indicator {id} any more"))),
                 }
-                let deleted = self.tenant.client.delete_indicator(id, job).await;
+                let deleted = self.tenant.client.delete_indicator(&order, id, job).await;
                 let is_gone = self.with_id(id, job).await.map(|found| found.is_none());
                 if !(is_gone.as_ref().is_ok_and(|gone| *gone)
                     && deleted.as_ref().is_err_and(|e| e.code == ErrorCode::OutcomeUnknown))

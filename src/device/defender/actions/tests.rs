@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::device::defender::client::tests::{Asked, Service, error, json};
+use crate::guard::approved_for_test;
+use crate::model::{DeviceId, Step};
 use axum::response::Response;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -57,8 +59,14 @@ fn comment_of(asked: &Asked) -> String {
     body["Comment"].as_str().unwrap().to_owned()
 }
 
-fn get() -> Start {
-    Start::LiveResponse(vec![LiveCommand::GetFile { path: "/x".into() }])
+fn order() -> Order {
+    let device = DeviceId::new("d");
+    let approved = approved_for_test(&device, vec![Step::ReloadServices]);
+    approved.orders(&device).unwrap().next().unwrap()
+}
+
+fn get() -> Look {
+    Look::Commands(vec![LiveCommand::GetFile { path: "/x".into() }])
 }
 
 fn machine(n: usize) -> MachineId {
@@ -140,7 +148,7 @@ async fn what_one_yes_allows_is_sent_once_whatever_became_of_the_answer() {
         })
         .await;
         let (actions, job) = (Actions::new(&service.client()), Job::default());
-        let ended = actions.run_once(&machine(1), get(), "r-1", &|_| {}, &job).await;
+        let ended = actions.run_once(order(), &machine(1), get().into(), "r-1", &|_| {}, &job).await;
         match shows {
             true => assert_eq!(ended.unwrap().id, ActionId::new("a-0")),
             false => assert_eq!(ended.unwrap_err().code, ErrorCode::OutcomeUnknown),

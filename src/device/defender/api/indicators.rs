@@ -3,6 +3,7 @@
 use crate::device::defender::client::json::{time, tolerant};
 use crate::device::defender::client::{Body, Client, Endpoint, Failure, Family, Pages};
 use crate::error::{ErrorCode, Result};
+use crate::guard::Order;
 use crate::model::{Job, Timestamp};
 use crate::shape::Untrusted;
 use reqwest::Method;
@@ -91,12 +92,12 @@ impl Client {
     }
 
     /// Adds one; the service takes an equal value of the same type for a change of it.
-    pub async fn add_indicator(&self, indicator: &NewIndicator, job: &Job) -> Result<Indicator> {
+    pub async fn add_indicator(&self, _: &Order, indicator: &NewIndicator, job: &Job) -> Result<Indicator> {
         let call = self.post(&WRITE, &["indicators"], indicator)?;
         self.ask(&call, job).await.map_err(Failure::of_change)
     }
 
-    pub async fn delete_indicator(&self, id: &str, job: &Job) -> Result<()> {
+    pub async fn delete_indicator(&self, _: &Order, id: &str, job: &Job) -> Result<()> {
         let call = self.call(&WRITE, Method::DELETE, &["indicators", id], &[], Body::Empty)?;
         self.tell(&call, job).await.map_err(Failure::of_change)
     }

@@ -132,16 +132,6 @@ impl Value {
 
 impl Client {
     /// Starts an action; see `Actions::run`, which waits for its turn and knows what an answer that is lost means.
-    pub async fn run_live_response(
-        &self,
-        machine: &MachineId,
-        commands: &[LiveCommand],
-        comment: &str,
-        job: &Job,
-    ) -> Result<MachineAction> {
-        self.start_live_response(machine, commands, comment, job).await.map_err(Failure::into_error)
-    }
-
     pub(crate) async fn start_live_response(
         &self,
         machine: &MachineId,

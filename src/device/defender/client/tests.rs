@@ -239,7 +239,7 @@ async fn a_change_is_not_sent_twice_on_its_own() {
     let (client, job) = (service.client(), Job::default());
     let machine = crate::device::defender::api::MachineId::new("ab".repeat(20));
     let commands = [crate::device::defender::api::LiveCommand::GetFile { path: "/x".into() }];
-    let e = client.run_live_response(&machine, &commands, "c", &job).await.unwrap_err();
+    let e = client.start_live_response(&machine, &commands, "c", &job).await.unwrap_err().into_error();
     assert_eq!(e.code, ErrorCode::Backend);
     assert_eq!(service.count("POST", "runliveresponse"), 1);
 }

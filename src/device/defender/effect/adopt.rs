@@ -34,7 +34,7 @@ pub(in crate::device::defender) async fn adopt(device: &DefenderDevice, adopted:
     let left = adopted.steps.len().saturating_sub(step + 1);
     if left > 0 {
         let what = format!("the program ended after step {}: {left} step(s) were not begun", step + 1);
-        outcome.end = super::failed(&Error::new(ErrorCode::Cancelled, what).hint("ask again for the rest"));
+        outcome.end = End::failed(&Error::new(ErrorCode::Cancelled, what).hint("ask again for the rest"));
         outcome.verified = Verified::No;
     }
     if step > 0 {

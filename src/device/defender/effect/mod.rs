@@ -70,7 +70,7 @@ pub(super) async fn carry_out(
     let orders: Vec<Order> = match approved.orders(super::super::Device::id(device)) {
         Ok(orders) => orders.collect(),
         Err(e) => {
-            return Outcome { verified: Verified::No, end: failed(&e), ..outcome };
+            return Outcome { verified: Verified::No, end: End::failed(&e), ..outcome };
         }
     };
     let of = orders.len();
@@ -94,14 +94,14 @@ fn tell(outcome: &mut Outcome, did: Did, step: usize) -> bool {
     outcome.end = match did {
         Did::Done { row, verified } => {
             outcome.rows.push(*row);
-            outcome.verified = worse(outcome.verified, verified);
+            outcome.verified = outcome.verified.and(verified);
             return true;
         }
         Did::Drift(message) => End::Drift { step, message },
-        Did::Failed(e) => failed(&e),
+        Did::Failed(e) => End::failed(&e),
         Did::Broken { row, error } => {
             outcome.rows.push(*row);
-            failed(&error)
+            End::failed(&error)
         }
         Did::Unknown(message) => {
             outcome.verified = Verified::Unknown;
@@ -155,7 +155,6 @@ async fn begin(
     job: &Arc<Job>,
 ) -> Began {
     let comment = comment(&order, deed, place);
-    drop(order);
     let own = Job::default();
     let started: Mutex<Option<ActionId>> = Mutex::default();
     let note = |action: &MachineAction| {
@@ -163,7 +162,8 @@ async fn begin(
         job.hand_over(Handed { step: place.index, action: action.id.as_str().to_owned() });
     };
     let begun = || started.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let mut run = std::pin::pin!(device.tenant.actions.run_once(device.machine_id(), start, &comment, &note, &own));
+    let actions = &device.tenant.actions;
+    let mut run = std::pin::pin!(actions.run_once(order, device.machine_id(), start, &comment, &note, &own));
     let mut is_over = false;
     loop {
         tokio::select! {
@@ -268,22 +268,6 @@ fn comment(order: &Order, deed: &TenantDeed, place: Place) -> String {
     let people = order.people().join(", ");
     let step = if place.of > 1 { format!(" (step {} of {})", place.index + 1, place.of) } else { String::new() };
     cut(&format!("live-response {}{step} approved by {people}: {}", order.request(), settle::what(deed)), COMMENT)
-}
-
-pub(super) fn failed(e: &Error) -> End {
-    let message = match &e.hint {
-        Some(hint) => format!("{} ({hint})", e.message),
-        None => e.message.clone(),
-    };
-    End::Failed { code: e.code.as_str().into(), message }
-}
-
-fn worse(a: Verified, b: Verified) -> Verified {
-    match (a, b) {
-        (Verified::No, _) | (_, Verified::No) => Verified::No,
-        (Verified::Unknown, _) | (_, Verified::Unknown) => Verified::Unknown,
-        _ => Verified::Yes,
-    }
 }
 
 /// A row of an outcome.

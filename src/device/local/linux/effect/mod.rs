@@ -104,22 +104,22 @@ pub fn carry_out(orders: impl Iterator<Item = Order>, ground: &Ground<'_>, job: 
         match did {
             Did::Done { row, verified } => {
                 outcome.rows.push(*row);
-                outcome.verified = worse(outcome.verified, verified);
+                outcome.verified = outcome.verified.and(verified);
                 job.advance(1);
                 continue;
             }
             Did::Drift(message) => outcome.end = End::Drift { step: index, message },
-            Did::Failed(e) => outcome.end = failed(&e),
+            Did::Failed(e) => outcome.end = End::failed(&e),
             Did::Broken { row, error } => {
                 outcome.rows.push(*row);
-                outcome.end = failed(&error);
+                outcome.end = End::failed(&error);
             }
             Did::Unknown { row, message } => {
                 outcome.rows.push(*row);
                 outcome.end = End::Unknown { message };
             }
         }
-        outcome.verified = worse(outcome.verified, Verified::No);
+        outcome.verified = outcome.verified.and(Verified::No);
         break;
     }
     outcome.warnings = job.take_warnings();
@@ -167,23 +167,6 @@ fn carry_out_one(order: Order, before: &mut Before, ground: &Ground<'_>, job: &J
             ErrorCode::Unsupported,
             "what lies in this program's own stores is not done on a device",
         )),
-    }
-}
-
-/// How an outcome ends with this error.
-pub fn failed(e: &Error) -> End {
-    let message = match &e.hint {
-        Some(hint) => format!("{} ({hint})", e.message),
-        None => e.message.clone(),
-    };
-    End::Failed { code: e.code.as_str().into(), message }
-}
-
-fn worse(a: Verified, b: Verified) -> Verified {
-    match (a, b) {
-        (Verified::No, _) | (_, Verified::No) => Verified::No,
-        (Verified::Unknown, _) | (_, Verified::Unknown) => Verified::Unknown,
-        _ => Verified::Yes,
     }
 }
 
