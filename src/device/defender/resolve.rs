@@ -22,9 +22,9 @@ const FACT_NAME: usize = 64;
 const FACT_VALUE: usize = 4096;
 /// Of a script's output this much is kept, in bytes.
 const OUTPUT_MAX: u64 = 16 << 20;
-/// Beyond what the console refuses (`; & | ! $`): what a shell or a quoted word would read another way.
-const QUOTING: &[char] = &['"', '\'', '`', '<', '>', '(', ')', '{', '}', '%', '^', '\n', '\r', '\0'];
-const FORBIDDEN: &[char] = &[';', '&', '|', '!', '$'];
+/// What a parameter may hold beside letters and digits: each sign stands for itself in a word and between quotes.
+const PLAIN: &str = " -_.,:/=+@";
+const PLAIN_TO_POWERSHELL: &str = "\\*?[]~";
 
 #[derive(Deserialize)]
 struct Looked {
@@ -194,13 +194,12 @@ fn checked(facts: Vec<Fact>, id: &str) -> Result<Vec<Fact>> {
 fn one_line(parameters: &[String], shell: Shell) -> Result<Option<String>> {
     let mut line = Vec::new();
     for parameter in parameters {
-        let is_bad = |c: &char| {
-            FORBIDDEN.contains(c)
-                || QUOTING.contains(c)
-                || c.is_control()
-                || (shell == Shell::Bash && "\\*?[]~#".contains(*c))
+        // What stands for itself. All else some shell reads: PowerShell takes typographic quotes for quotes.
+        let is_plain = |c: char| {
+            c.is_alphanumeric() || PLAIN.contains(c) || (shell == Shell::PowerShell && PLAIN_TO_POWERSHELL.contains(c))
         };
-        if let Some(bad) = parameter.chars().find(is_bad) {
+        let splats = shell == Shell::PowerShell && parameter.starts_with('@');
+        if let Some(bad) = parameter.chars().find(|c| !is_plain(*c) || splats) {
             let what = format!("run: a parameter holds {bad:?}, which a shell on the device would read");
             return Err(Error::new(ErrorCode::BadArgs, what)
                 .hint("Defender takes all parameters as one line; put what is special into a file (`putfile`)"));
@@ -285,5 +284,31 @@ mod tests {
         ] {
             assert_eq!(checked(bad, "/x").unwrap_err().code, ErrorCode::Uninspectable);
         }
+    }
+
+    #[test]
+    fn signs_that_only_some_shell_reads_are_refused() {
+        for bad in [
+            "{id}",
+            "<a",
+            "^a",
+            "a\tb",
+            "a\u{2028}b",
+            "a\u{85}b",
+            "\u{201c}a",
+            "\u{2019}a",
+            "\u{201e}a",
+            "a\0b",
+            "\u{1b}[2J",
+        ] {
+            for shell in [Shell::Bash, Shell::PowerShell] {
+                assert_eq!(line(&[bad], shell).unwrap_err().code, ErrorCode::BadArgs, "{bad:?}");
+            }
+        }
+        for bad in ["@a", "#a", r"C:\a b\"] {
+            assert!(line(&[bad], Shell::PowerShell).is_err(), "{bad:?}");
+        }
+        assert_eq!(line(&[r"C:\a b\*.log"], Shell::PowerShell).unwrap().unwrap(), r#""C:\a b\*.log""#);
+        assert_eq!(line(&["-name=Zoë"], Shell::Bash).unwrap().unwrap(), "-name=Zoë");
     }
 }
