@@ -4,9 +4,9 @@
 use super::{Context, Core};
 use crate::error::{Error, ErrorCode, Result, State};
 use crate::guard::{Phase, RequestView};
-use crate::model::{CommandId, DeviceId, End, Outcome, Timestamp, row};
+use crate::model::{CommandId, DeviceId, DeviceRef, End, Outcome, Timestamp, row};
 use crate::session::JobEntry;
-use crate::shape::{Approval, ErrorObject, Page, Progress, ResultObject, scrub};
+use crate::shape::{Approval, ErrorObject, Page, Progress, ResultObject, Untrusted, scrub};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -239,7 +239,9 @@ fn state_of(phase: &Phase) -> State {
 pub async fn request_result(core: &Arc<Core>, view: &RequestView) -> Result<ResultObject> {
     let mut result = ResultObject::new(view.command_id.clone(), state_of(&view.phase));
     result.session = view.session.clone();
-    result.device = core.sessions.describe(&view.device);
+    // The name that the person saw, also where the device was not opened here.
+    let name = Untrusted::new(view.device_name.as_str());
+    result.device = core.sessions.describe(&view.device).map(|device| DeviceRef { name, ..device });
     let until = view.ended.unwrap_or_else(Timestamp::now);
     result.elapsed_ms = u64::try_from(until.as_millis() - view.created.as_millis()).unwrap_or(0);
     match &view.phase {

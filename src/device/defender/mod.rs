@@ -22,11 +22,11 @@ mod read;
 mod resolve;
 mod rows;
 mod tenant;
-mod whole;
+mod tenant_device;
 
 pub use device::DefenderDevice;
 pub use tenant::Tenant;
-pub use whole::TenantDevice;
+pub use tenant_device::TenantDevice;
 
 /// Before a name that another backend has too.
 pub const PREFIX: &str = "defender:";

@@ -6,6 +6,7 @@
 use super::Endpoint;
 use super::http::Reply;
 use super::json;
+use super::limits::Family;
 use crate::error::{Error, ErrorCode};
 use crate::shape::{clean, scrub};
 use serde::{Deserialize, Serialize};
@@ -141,6 +142,8 @@ fn judged(endpoint: &Endpoint, status: u16, code: &str, message: &str) -> (Error
         (400, c) if c.starts_with("Invalid") || c == "ODataError" || c == "MissingRequiredParameter" => {
             (ErrorCode::BadArgs, Refused)
         }
+        // Its own word for a query that it cannot read.
+        (400, "BadRequest") if endpoint.family == Family::Hunt => (ErrorCode::BadArgs, Refused),
         (404, _) => (endpoint.missing, Missing),
         (429, _) => (ErrorCode::Throttled, Refused),
         (500.., _) => (ErrorCode::Backend, Uncertain),
