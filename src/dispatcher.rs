@@ -6,6 +6,7 @@
 
 mod page;
 mod record;
+mod sweep;
 mod work;
 
 use crate::audit::Log;
@@ -26,7 +27,7 @@ use record::TurnedAway;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use work::{FixedAnswers, STOP_GRACE, Work, broken_off};
+use work::{FixedAnswers, NEVER, STOP_GRACE, Work, broken_off};
 
 /// Structured rows end before this much, for front ends that feed a model.
 pub const MODEL_BYTES: usize = 64 << 10;
@@ -271,17 +272,15 @@ impl Connection {
         let (common, own) = split(tool, args)?;
         tool.check(&own)?;
         let core = &self.dispatcher.core;
-        let session = match spec.session {
-            true => Some(core.sessions.find(common.session.as_ref(), &self.principal, self.id)?),
-            false => None,
+        let find = || core.sessions.find(common.session.as_ref(), &self.principal, self.id);
+        let session = match () {
+            () if !spec.session || !common.devices.is_empty() => None,
+            // A listing of many devices goes on without a session.
+            () if common.cursor.is_some() && common.session.is_none() => find().ok(),
+            () => Some(find()?),
         };
         if let Some(session) = &session {
-            let device = session.device.id();
-            if core.role(&self.principal, device).await? < spec.role {
-                let what = format!("{} needs the advanced role on {device}", spec.name);
-                return Err(Error::new(ErrorCode::Scope, what)
-                    .hint("whoever keeps the policy can give it, in [[principal]] roles"));
-            }
+            core.check_role(&self.principal, session.device.id(), spec).await?;
         }
         let claimed = self.claimed.lock().ok().and_then(|c| c.clone());
         let call = Call {
@@ -308,6 +307,8 @@ impl Connection {
         let core = &self.dispatcher.core;
         let spec = call.spec;
         let background = call.common.background;
+        let limits = core.sessions.limits();
+        let limit = Duration::from_secs(if spec.long { limits.long_command_s } else { limits.command_s });
         let entry = Arc::new(JobEntry::new(
             call.command_id.clone(),
             spec.name,
@@ -318,9 +319,10 @@ impl Connection {
             core: core.clone(),
             log: self.dispatcher.log.clone(),
             tool,
-            call,
+            call: Arc::new(call),
             session,
             entry: entry.clone(),
+            limit,
             extent,
             fixed: self.dispatcher.fixed.clone(),
         };
@@ -329,9 +331,8 @@ impl Connection {
             return tokio::spawn(work.at_once()).await.unwrap_or_else(|broken| broken_off(&entry, broken));
         }
         core.sessions.jobs.add(entry.clone());
-        let limits = core.sessions.limits();
-        let limit = Duration::from_secs(if spec.long { limits.long_command_s } else { limits.command_s });
-        let task = tokio::spawn(work.within(limit));
+        let limit = if work.is_sweep() { NEVER } else { limit };
+        let task = tokio::spawn(work.within());
         if background {
             return Answered::plain(crate::registry::running(&entry));
         }

@@ -111,7 +111,8 @@ async fn answer(connection: &Arc<Connection>, args: &Args, json: &str) -> Result
 /// A call that will be refused for its arguments opens no session first.
 fn needs_session(tool: &str, json: &str) -> bool {
     let Some(tool) = commands::find(tool) else { return false };
-    tool.spec().session && split(tool, json).and_then(|(_, own)| tool.check(&own)).is_ok()
+    let Ok((common, own)) = split(tool, json) else { return false };
+    tool.spec().session && common.devices.is_empty() && tool.check(&own).is_ok()
 }
 
 /// What is read of a followed command's result: the rest goes out as it is.

@@ -12,7 +12,7 @@ pub struct Cancel;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Args {
-    /// From a result or jobs
+    /// From a result
     command_id: CommandId,
 }
 

@@ -15,7 +15,7 @@ pub struct Args {
     /// Id or name; default local; image:DIR for a mounted image
     #[serde(default = "local")]
     device: String,
-    /// Case number, kept in custody records
+    /// Case number
     comment: Option<String>,
 }
 

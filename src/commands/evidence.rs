@@ -33,12 +33,12 @@ pub struct Args {
     /// Bytes from the start
     #[serde(default)]
     offset: u64,
-    /// Bytes (4096, at most 32768)
+    /// Bytes (4096, max 32768)
     length: Option<u64>,
     /// How to show it; default text
     #[serde(default)]
     r#as: As,
-    /// Only lines that hold this, with numbers and context
+    /// Only lines with this, numbered, in context
     r#match: Option<String>,
 }
 

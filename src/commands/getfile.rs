@@ -15,7 +15,7 @@ pub struct Getfile;
 pub struct Args {
     /// The file
     path: DevicePath,
-    /// Accepted, not needed
+    /// Accepted
     #[serde(default)]
     #[allow(dead_code)]
     auto: bool,

@@ -14,7 +14,7 @@ pub struct Persistence;
 pub struct Args {
     /// Only this technique
     technique: Option<String>,
-    /// Only what runs as this user
+    /// Only of this user
     user: Option<String>,
 }
 

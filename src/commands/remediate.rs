@@ -23,7 +23,7 @@ pub struct Args {
     /// Show what was remediated
     #[serde(default)]
     list: bool,
-    /// Accepted; prerequisites are always in the plan
+    /// Accepted; always so
     #[serde(default)]
     #[allow(dead_code)]
     auto: bool,

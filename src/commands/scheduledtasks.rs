@@ -12,7 +12,7 @@ pub struct Scheduledtasks;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Args {
-    /// Only the task of this name
+    /// Only this task
     name: Option<String>,
 }
 

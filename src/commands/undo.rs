@@ -20,7 +20,7 @@ pub struct Args {
     id: Option<String>,
     /// Up to 50 of one type, one plan
     ids: Option<Vec<String>>,
-    /// Accepted; there is no prerequisite
+    /// Accepted
     #[serde(default)]
     #[allow(dead_code)]
     auto: bool,

@@ -43,10 +43,23 @@ impl Devices {
         Devices { local, own, home, engines, pool, images: Images(config.images.as_slice().into()), tenant }
     }
 
-    /// The devices that are known without being named.
+    /// The devices that are known without being named, but for a tenant's.
+    pub fn here(&self) -> Vec<Arc<dyn Device>> {
+        let images = self.images.0.iter().map(|dir| Arc::new(self.image(dir.clone())) as Arc<dyn Device>);
+        std::iter::once(Arc::clone(&self.local) as Arc<dyn Device>).chain(images).collect()
+    }
+
+    /// Their lines in `devices`.
     pub fn rows(&self) -> Vec<DeviceRow> {
-        let images = self.images.0.iter().map(|dir| self.image(dir.clone()).row());
-        std::iter::once(self.local.row()).chain(images).collect()
+        self.here().iter().map(|device| device.row()).collect()
+    }
+
+    /// Every device of the tenant, where there is one.
+    pub async fn of_the_tenant(&self, job: &Job) -> Result<Vec<Arc<dyn Device>>> {
+        match &self.tenant {
+            Some(tenant) => tenant.all(job).await,
+            None => Ok(Vec::new()),
+        }
     }
 
     /// The devices of the tenant, where there is one; all of them unless a part of an id or name narrows them.

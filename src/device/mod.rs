@@ -55,6 +55,16 @@ pub trait Device: Send + Sync {
         None
     }
 
+    /// Why it cannot be expected to answer now, as far as its backend knows.
+    fn away(&self) -> Option<String> {
+        None
+    }
+
+    /// The directory in which a session begins.
+    fn root(&self) -> DevicePath {
+        DevicePath::new("/")
+    }
+
     /// A path of a call's arguments as the device knows it, below a session's directory where it is relative. Looks at
     /// nothing. `E_NOT_FOUND` for a place that the device has not.
     fn place(&self, directory: &DevicePath, path: &DevicePath) -> Result<DevicePath> {

@@ -3,12 +3,13 @@
 //! Invariants: it ends with a result, whatever becomes of the command; the result is on record before it goes out.
 
 use super::page::{Place, fill, first_page};
-use super::record::{TurnedAway, returned};
+use super::record::on_record;
+use super::sweep::Sweep;
 use super::{AllRows, Answered, Extent, MODEL_BYTES, millis};
 use crate::audit::Log;
 use crate::commands;
 use crate::error::{Error, ErrorCode, Result, State};
-use crate::registry::{Body, Call, Context, Core, Reply, Tool, blocking, request_result};
+use crate::registry::{Body, Call, Context, Core, Reply, Tool, blocking, request_result, swept};
 use crate::session::{JobEntry, Session, TranscriptLine};
 use crate::shape::{self, Page, ResultObject, Rows, Snapshots};
 use serde_json::value::RawValue;
@@ -21,6 +22,9 @@ const FEW_ROWS: usize = 64;
 /// Work that cannot look at its job's flag is given up this long after it was told to stop.
 pub(super) const STOP_GRACE: Duration = Duration::from_secs(2);
 
+/// Many devices have a limit each; together they may take as long as the tenant's own limits make them.
+pub(super) const NEVER: Duration = Duration::from_secs(30 * 24 * 3600);
+
 /// Answers that stay the same for the life of the process, by tool.
 pub(super) type FixedAnswers = Mutex<HashMap<&'static str, ResultObject>>;
 
@@ -29,9 +33,11 @@ pub(super) struct Work {
     pub(super) core: Arc<Core>,
     pub(super) log: Arc<Log>,
     pub(super) tool: &'static dyn Tool,
-    pub(super) call: Call,
+    pub(super) call: Arc<Call>,
     pub(super) session: Option<Arc<Session>>,
     pub(super) entry: Arc<JobEntry>,
+    /// What a look at one device may take.
+    pub(super) limit: Duration,
     pub(super) extent: Extent,
     pub(super) fixed: Arc<FixedAnswers>,
 }
@@ -68,8 +74,9 @@ impl Work {
         }
     }
 
-    pub(super) async fn within(self, limit: Duration) -> Answered {
+    pub(super) async fn within(self) -> Answered {
         let started = Instant::now();
+        let limit = if self.is_sweep() { NEVER } else { self.limit };
         let work = Arc::new(self);
         let hold = work.session.as_ref().map(Session::in_use);
         let inner = tokio::spawn({
@@ -104,6 +111,11 @@ impl Work {
             return self.next_page(cursor).await;
         }
         let job = &self.entry.job;
+        if self.is_sweep()
+            && let Body::Rows { rows, extra } = self.sweep().run().await?
+        {
+            return self.listing(rows, extra).await;
+        }
         let tools = commands::listed(self.core.sessions.has_tenant());
         let cx = Context::new(&self.core, call, self.session.as_ref(), job, tools);
         match self.tool.call(&call.args, &cx).await? {
@@ -125,9 +137,25 @@ impl Work {
         }
     }
 
+    pub(super) fn is_sweep(&self) -> bool {
+        !self.call.common.devices.is_empty()
+    }
+
+    fn sweep(&self) -> Arc<Sweep> {
+        Arc::new(Sweep {
+            core: self.core.clone(),
+            log: self.log.clone(),
+            tool: self.tool,
+            call: self.call.clone(),
+            job: self.entry.job.clone(),
+            limit: self.limit,
+            begun: Mutex::default(),
+        })
+    }
+
     fn completed(&self) -> ResultObject {
         ResultObject {
-            columns: self.call.spec.columns,
+            columns: if self.is_sweep() { swept(self.tool).columns } else { self.call.spec.columns },
             untrusted: self.call.spec.is_recorded(),
             ..ResultObject::new(self.call.command_id.clone(), State::Completed)
         }
@@ -147,7 +175,8 @@ impl Work {
         if matches!(self.extent, Extent::All | Extent::Table) {
             result.page = Some(Page::whole(total));
             result.data = Some(extra);
-            let rows = AllRows { rows, selection, columns: self.call.spec.table() };
+            let columns = if self.is_sweep() { swept(self.tool).table } else { self.call.spec.table() };
+            let rows = AllRows { rows, selection, columns };
             return Ok(Answered { result: Arc::new(result), rows: Some(rows) });
         }
         let (size, cap) = self.page_limits();
@@ -159,18 +188,26 @@ impl Work {
     }
 
     async fn next_page(&self, cursor: &str) -> Result<Answered> {
-        if self.tool.row_fields().is_none() || self.call.common.wanted != shape::Wanted::default() {
+        let spec = self.call.spec;
+        if !(spec.sweeps() || self.tool.row_fields().is_some()) || self.call.common.wanted != shape::Wanted::default() {
             return Err(Error::new(
                 ErrorCode::BadArgs,
                 "a cursor stands alone: its listing is filtered and sorted already",
             )
             .hint("send cursor, and limit if need be"));
         }
-        let (listing, snapshot, start) = self.snapshots().open(self.call.spec.name, cursor)?;
+        let open = |kept: &Snapshots| kept.open(spec.name, cursor);
+        // A listing of many devices is of no session.
+        let swept_over = self.session.as_ref().and_then(|_| open(&self.core.sessions.snapshots).ok());
+        let is_sweep = spec.sweeps() && (swept_over.is_some() || self.session.is_none());
+        let (listing, snapshot, start) = swept_over.map_or_else(|| open(self.snapshots()), Ok)?;
         let (size, cap) = self.page_limits();
         let total = snapshot.len();
         let page = blocking(move || snapshot.page(start, size, cap)).await??;
         let mut result = self.completed();
+        if is_sweep {
+            result.columns = swept(self.tool).columns;
+        }
         fill(&mut result, page, Place { start, total, listing: Some(listing) }, RawValue::NULL)?;
         Ok(Answered::plain(result))
     }
@@ -199,7 +236,7 @@ impl Work {
         let warnings = self.entry.job.take_warnings();
         result.warnings.extend(warnings.iter().map(|w| shape::scrub(w).into_owned()));
         if spec.is_recorded()
-            && let Some(gap) = self.record(&result).await
+            && let Some(gap) = on_record(&self.core, &self.log, &self.call, None, &result).await
         {
             result.warnings.push(gap);
         }
@@ -213,30 +250,6 @@ impl Work {
             });
         }
         Answered { result: Arc::new(result), rows }
-    }
-
-    /// One line in the audit log for a call that looked at something; a warning where it could not be written.
-    async fn record(&self, result: &ResultObject) -> Option<String> {
-        if let Some(e) = result.error.as_ref().filter(|_| result.state == State::Refused) {
-            let turned_away = TurnedAway {
-                command: self.call.spec.name.into(),
-                command_id: self.call.command_id.clone(),
-                by: self.call.principal.clone(),
-                transport: self.call.transport,
-                session: self.session.as_ref().map(|s| (s.id.clone(), s.device.id().clone())),
-                code: ErrorCode::parse(&e.code)?,
-                message: e.message.clone(),
-                detail: e.detail.clone(),
-            };
-            turned_away.record(&self.core).await;
-            return None;
-        }
-        let records = returned(&self.call, result);
-        let log = self.log.clone();
-        match blocking(move || records.into_iter().try_for_each(|r| log.note(r))).await {
-            Ok(Ok(())) => None,
-            Ok(Err(e)) | Err(e) => Some(format!("this call is not in the audit log: {}", e.message)),
-        }
     }
 }
 

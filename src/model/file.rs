@@ -65,14 +65,14 @@ pub struct Attributes {
 impl AsCell for Attributes {
     fn as_cell(&self) -> Cell<'_> {
         let mut cells = vec![
-            ("mode", self.mode.as_cell()),
-            ("owner", self.owner.as_cell()),
-            ("group", self.group.as_cell()),
-            ("hidden", self.hidden.as_cell()),
+            ("mode".into(), self.mode.as_cell()),
+            ("owner".into(), self.owner.as_cell()),
+            ("group".into(), self.group.as_cell()),
+            ("hidden".into(), self.hidden.as_cell()),
         ];
         for (name, set) in [("immutable", self.immutable), ("append_only", self.append_only)] {
             if set {
-                cells.push((name, Cell::Bool(true)));
+                cells.push((name.into(), Cell::Bool(true)));
             }
         }
         Cell::Object(cells)

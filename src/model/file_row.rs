@@ -175,14 +175,14 @@ impl FileRow {
             return Cell::Empty;
         }
         let mut cells = vec![
-            ("mode", Cell::Text(Cow::Borrowed(self.mode()))),
-            ("owner", self.owner.as_cell()),
-            ("group", self.group.as_cell()),
-            ("hidden", Cell::Bool(self.has(HIDDEN))),
+            (Cow::Borrowed("mode"), Cell::Text(Cow::Borrowed(self.mode()))),
+            (Cow::Borrowed("owner"), self.owner.as_cell()),
+            (Cow::Borrowed("group"), self.group.as_cell()),
+            (Cow::Borrowed("hidden"), Cell::Bool(self.has(HIDDEN))),
         ];
         for (name, flag) in [("immutable", IMMUTABLE), ("append_only", APPEND_ONLY)] {
             if self.has(flag) {
-                cells.push((name, Cell::Bool(true)));
+                cells.push((Cow::Borrowed(name), Cell::Bool(true)));
             }
         }
         Cell::Object(cells)

@@ -54,6 +54,7 @@ pub enum Unit {
     Entries,
     Bytes,
     Steps,
+    Devices,
 }
 
 impl Job {
@@ -156,6 +157,7 @@ impl Job {
         let unit = match self.unit.load(Relaxed) {
             1 => "bytes",
             2 => "steps",
+            3 => "devices",
             _ => "entries",
         };
         (self.done.load(Relaxed), (total > 0).then_some(total), unit)

@@ -3,23 +3,39 @@
 
 use super::{DevicePath, Sha256, Timestamp};
 use crate::shape::Untrusted;
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
-/// One field of one row, borrowed.
-#[derive(Clone, Debug, PartialEq)]
+/// One field of one row, borrowed. Its serde form is for rows that wait on our own disk, never for a client.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Cell<'a> {
     /// Absent: the wire leaves it out.
     Empty,
     Bool(bool),
     Unsigned(u64),
     Signed(i64),
+    #[serde(with = "to_the_nanosecond")]
     Time(Timestamp),
     /// Clean, ready to be shown.
     Text(Cow<'a, str>),
     /// From a device, not yet cleaned.
     Raw(Cow<'a, str>),
-    Object(Vec<(&'static str, Cell<'a>)>),
+    Object(Vec<(Cow<'static, str>, Cell<'a>)>),
     List(Vec<Cell<'a>>),
+}
+
+/// A time's own form cuts it to the millisecond.
+mod to_the_nanosecond {
+    use super::{Deserialize, Serialize, Timestamp};
+
+    pub(super) fn serialize<S: serde::Serializer>(time: &Timestamp, s: S) -> Result<S::Ok, S::Error> {
+        time.to_unix().serialize(s)
+    }
+
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Timestamp, D::Error> {
+        let (seconds, nanos) = Deserialize::deserialize(d)?;
+        Ok(Timestamp::from_unix(seconds, nanos))
+    }
 }
 
 /// A row: named fields in a fixed order.

@@ -5,8 +5,9 @@
 
 use super::Tool;
 use super::spec::unknown_argument;
+use super::sweep::swept;
 use crate::error::{Error, ErrorCode, Result, in_words};
-use crate::model::SessionId;
+use crate::model::{DeviceRow, Row, SessionId};
 use crate::shape::Wanted;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -34,6 +35,8 @@ pub fn one_line(command: &str, comment: Option<&str>) -> Result<()> {
 #[derive(Debug, Default, Clone)]
 pub struct Common {
     pub session: Option<SessionId>,
+    /// Many devices instead of a session's: names, ids, filters over the rows of `devices`.
+    pub devices: Vec<String>,
     pub background: bool,
     pub limit: Option<usize>,
     pub cursor: Option<String>,
@@ -44,15 +47,17 @@ pub struct Common {
 /// A shared parameter: its name, its schema type, its description.
 pub(super) type Shared = (&'static str, &'static str, &'static str);
 
-pub(super) const SESSION: Shared = ("session", "string", "Default: your newest");
+pub(super) const SESSION: Shared = ("session", "string", "Default: newest");
+pub(super) const DEVICES: Shared = ("devices", "array", "Many: names, ids or a filter");
 pub(super) const BACKGROUND: Shared = ("background", "boolean", "Run as a job");
-pub(super) const REASON: Shared = ("reason", "string", "Why, shown to the person; one line");
+pub(super) const REASON: Shared = ("reason", "string", "Why; one line, for the person");
+const CURSOR: Shared = ("cursor", "string", "A next_cursor");
 pub(super) const LISTING: &[Shared] = &[
-    ("limit", "integer", "Rows (50, at most 1000)"),
-    ("cursor", "string", "next_cursor from before"),
-    ("fields", "array", "Fields to give"),
+    ("limit", "integer", "50, max 1000"),
+    CURSOR,
+    ("fields", "array", "Only these"),
     ("sort", "string", "field or -field"),
-    ("filter", "string", "field=x, field~part, field>n and …"),
+    ("filter", "string", "field=x, ~part, >n and …"),
 ];
 
 /// The shared parameters that make sense for a tool.
@@ -62,6 +67,9 @@ pub(super) fn shared(tool: &dyn Tool) -> Vec<Shared> {
     if spec.session {
         out.push(SESSION);
     }
+    if spec.sweeps() {
+        out.push(DEVICES);
+    }
     if spec.long {
         out.push(BACKGROUND);
     }
@@ -70,6 +78,9 @@ pub(super) fn shared(tool: &dyn Tool) -> Vec<Shared> {
     }
     if spec.paged && tool.row_fields().is_some() {
         out.extend_from_slice(LISTING);
+    } else if spec.sweeps() {
+        // One object a device: a listing all the same.
+        out.push(CURSOR);
     }
     out
 }
@@ -105,7 +116,10 @@ pub fn split(tool: &dyn Tool, raw: &str) -> Result<(Common, String)> {
     }
     own.push('}');
     refuse_nul(name, &pairs)?;
-    if let Some(known) = tool.row_fields() {
+    if !common.devices.is_empty() {
+        common.check_devices(name)?;
+        common.wanted.check(swept(tool).fields)?;
+    } else if let Some(known) = tool.row_fields() {
         common.wanted.check(known)?;
     }
     Ok((common, own))
@@ -179,6 +193,14 @@ impl Common {
         let text = || serde_json::from_str::<String>(value.get()).map_err(|_| bad("a text"));
         match key {
             "session" => self.session = Some(SessionId::new(text()?)),
+            "devices" => {
+                let one = || serde_json::from_str::<String>(value.get()).map(|one| vec![one]);
+                let named = serde_json::from_str(value.get()).or_else(|_| one());
+                self.devices = named
+                    .ok()
+                    .filter(|all: &Vec<String>| !all.is_empty() && all.iter().all(|one| !one.trim().is_empty()))
+                    .ok_or_else(|| bad("a list of names, ids or filters"))?;
+            }
             "background" => self.background = serde_json::from_str(value.get()).map_err(|_| bad("true or false"))?,
             "cursor" => self.cursor = Some(text()?),
             "sort" => self.wanted.sort = Some(text()?),
@@ -202,9 +224,42 @@ impl Common {
         Ok(())
     }
 
+    fn check_devices(&self, tool: &str) -> Result<()> {
+        let bad = |what: &str, hint: &str| {
+            Err(Error::new(ErrorCode::BadArgs, format!("{tool}: devices {what}")).hint(hint.to_owned()))
+        };
+        if self.session.is_some() {
+            return bad("and session are two places", "give the one or the other");
+        }
+        if self.cursor.is_some() {
+            return bad("and cursor do not go together", "a cursor stands alone: it knows its devices");
+        }
+        self.device_filters().try_for_each(|filter| {
+            let wanted = Wanted { filter: Some(filter.to_owned()), ..Wanted::default() };
+            wanted.check(DeviceRow::FIELDS).map_err(|mut e| {
+                e.message = format!("{tool}: devices: {}", e.message);
+                e
+            })
+        })
+    }
+
+    /// Those of `devices` that are filters: no device's name or id has a comparison in it, but an image's directory may.
+    pub fn device_filters(&self) -> impl Iterator<Item = &str> {
+        self.devices.iter().map(String::as_str).filter(|text| is_filter(text))
+    }
+
+    /// Those of `devices` that name one.
+    pub fn device_names(&self) -> impl Iterator<Item = &str> {
+        self.devices.iter().map(String::as_str).filter(|text| !is_filter(text))
+    }
+
     pub fn page_size(&self) -> usize {
         self.limit.unwrap_or(DEFAULT_LIMIT)
     }
+}
+
+fn is_filter(text: &str) -> bool {
+    text.contains(['=', '~', '<', '>']) && !text.starts_with("image:")
 }
 
 #[cfg(test)]

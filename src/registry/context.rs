@@ -39,6 +39,15 @@ impl Core {
         self.guard(move |g| g.role(&by, &device)).await?
     }
 
+    /// `E_SCOPE` where the command needs more than the account may on the device.
+    pub async fn check_role(&self, by: &Principal, device: &DeviceId, spec: &Spec) -> Result<()> {
+        if self.role(by, device).await? >= spec.role {
+            return Ok(());
+        }
+        Err(Error::new(ErrorCode::Scope, format!("{} needs the advanced role on {device}", spec.name))
+            .hint("whoever keeps the policy can give it, in [[principal]] roles"))
+    }
+
     /// Runs guard work where it may block on a lock or a disk.
     pub async fn guard<T: Send + 'static>(&self, work: impl FnOnce(&Guard) -> T + Send + 'static) -> Result<T> {
         let guard = self.guard.clone();
@@ -52,6 +61,7 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
 }
 
 /// Who calls, and what of.
+#[derive(Clone)]
 pub struct Call {
     pub command_id: CommandId,
     pub principal: Principal,
@@ -143,11 +153,7 @@ impl<'a> Context<'a> {
             return Err(Error::new(ErrorCode::Unsupported, "no Defender tenant is configured")
                 .hint("add [defender] to the configuration"));
         }
-        let spec = self.call.spec;
-        if self.core.role(&self.call.principal, &id).await? < spec.role {
-            return Err(Error::new(ErrorCode::Scope, format!("{} needs the advanced role on {id}", spec.name))
-                .hint("whoever keeps the policy can give it, in [[principal]] roles"));
-        }
+        self.core.check_role(&self.call.principal, &id, self.call.spec).await?;
         self.core.sessions.device(BACKEND, self.job).await
     }
 

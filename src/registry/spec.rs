@@ -95,6 +95,11 @@ impl Spec {
         if self.table.is_empty() { self.columns } else { self.table }
     }
 
+    /// Can ask many devices at once: it looks at a device and touches nothing.
+    pub const fn sweeps(&self) -> bool {
+        self.session && matches!(self.effect, Effect::Read | Effect::Disclosure)
+    }
+
     /// Leaves a line in the audit log: it looked at a device or into the evidence.
     pub fn is_recorded(&self) -> bool {
         self.session || self.effect != Effect::Session

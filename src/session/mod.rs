@@ -54,6 +54,32 @@ pub struct TranscriptLine {
 }
 
 impl Session {
+    /// A session that nobody can find: [`SessionManager::open`] makes it one of its caller's; without that it ends with
+    /// the call that it was made for.
+    pub fn new(
+        device: Arc<dyn Device>,
+        by: &Principal,
+        connection: ConnectionId,
+        comment: Option<String>,
+        directory: Option<DevicePath>,
+    ) -> Session {
+        let now = Timestamp::now();
+        let directory = directory.unwrap_or_else(|| device.root());
+        Session {
+            id: SessionId::mint(),
+            device,
+            principal: by.clone(),
+            connection,
+            comment,
+            opened: now,
+            snapshots: Snapshots::default(),
+            directory: Mutex::new(directory),
+            last_used: AtomicI64::new(now.as_secs()),
+            busy: AtomicUsize::new(0),
+            transcript: Mutex::default(),
+        }
+    }
+
     pub fn directory(&self) -> DevicePath {
         lock(&self.directory).clone()
     }
@@ -166,20 +192,7 @@ impl SessionManager {
         comment: Option<String>,
         directory: DevicePath,
     ) -> Result<Arc<Session>> {
-        let now = Timestamp::now();
-        let session = Arc::new(Session {
-            id: SessionId::mint(),
-            device,
-            principal: by.clone(),
-            connection,
-            comment,
-            opened: now,
-            snapshots: Snapshots::default(),
-            directory: Mutex::new(directory),
-            last_used: AtomicI64::new(now.as_secs()),
-            busy: AtomicUsize::new(0),
-            transcript: Mutex::default(),
-        });
+        let session = Arc::new(Session::new(device, by, connection, comment, Some(directory)));
         let mut sessions = lock(&self.sessions);
         self.has_room(&sessions, by)?;
         sessions.insert(session.id.clone(), session.clone());
@@ -241,6 +254,14 @@ impl SessionManager {
     /// A device by id or name. `E_NO_DEVICE` names the nearest one.
     pub async fn device(&self, named: &str, job: &Arc<Job>) -> Result<Arc<dyn Device>> {
         self.devices.open(named, job).await
+    }
+
+    /// Every device that can be connected to without being told of.
+    pub async fn all_devices(&self, job: &Job) -> Result<Vec<Arc<dyn Device>>> {
+        let devices = self.devices.clone();
+        let mut all = tokio::task::spawn_blocking(move || devices.here()).await.map_err(broken_off)?;
+        all.extend(self.devices.of_the_tenant(job).await?);
+        Ok(all)
     }
 
     /// Whether a Defender tenant is configured.

@@ -78,7 +78,7 @@ impl Writer<'_> {
         write_text(&shown, self.out);
     }
 
-    fn object(&mut self, members: &[(&'static str, Cell<'_>)]) {
+    fn object(&mut self, members: &[(Cow<'static, str>, Cell<'_>)]) {
         self.out.push(b'{');
         let mut first = true;
         for (name, member) in members.iter().filter(|(_, m)| !matches!(m, Cell::Empty)) {

@@ -5,16 +5,19 @@
 
 mod clean;
 mod filter;
+mod gathered;
 mod json;
 mod redact;
 mod result;
 mod select;
 mod snapshot;
+mod spill;
 pub mod table;
 pub mod text;
 
 pub use clean::{Hidden, Untrusted, clean, clean_counted, is_plain, is_plain_char};
 pub use filter::{Filter, natural};
+pub use gathered::{Gathered, Gathering, ObjectRow};
 pub use json::{CELL_CAP, scrub_json, write_row, write_row_counted};
 pub use redact::redact;
 pub use result::{Approval, ErrorObject, Page, Progress, ResultObject};

@@ -1,21 +1,15 @@
 //! A listing kept for its cursor: rows as they were rendered, so that a page is right while the device changes.
 //!
-//! Invariant: writing takes constant memory. Over 1 MiB the rows lie in a private file that has no name, so nothing
-//! is left behind however the process ends.
+//! Invariant: writing takes constant memory, wherever the rows lie.
 
+use super::spill::{CHUNK, Spill, Spilled};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::random_hex;
-use crate::private;
 use serde_json::value::RawValue;
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-const IN_MEMORY: usize = 1 << 20;
-const CHUNK: usize = 64 * 1024;
 /// Every so many rows their place is noted; between two notes rows are found by their line ends.
 const NOTE_EVERY: usize = 64;
 /// Snapshots that a session keeps.
@@ -23,26 +17,16 @@ const KEPT: usize = 8;
 
 /// Takes rows one by one.
 pub struct Builder {
-    dir: PathBuf,
-    tail: Vec<u8>,
-    file: Option<File>,
-    /// Bytes in the file.
-    written: u64,
+    bytes: Spill,
     notes: Vec<u64>,
     rows: usize,
 }
 
 /// Rows, one a line, and where to find them.
 pub struct Snapshot {
-    bytes: Bytes,
-    len: u64,
+    bytes: Spilled,
     notes: Vec<u64>,
     rows: usize,
-}
-
-enum Bytes {
-    Memory(Vec<u8>),
-    File(File),
 }
 
 /// One page of a snapshot.
@@ -58,7 +42,7 @@ pub struct PageRows {
 impl Snapshot {
     /// `dir` is where the rows go when they are many: private, ours.
     pub fn builder(dir: &Path) -> Builder {
-        Builder { dir: dir.to_owned(), tail: Vec::new(), file: None, written: 0, notes: Vec::new(), rows: 0 }
+        Builder { bytes: Spill::new(dir), notes: Vec::new(), rows: 0 }
     }
 
     pub fn len(&self) -> usize {
@@ -99,23 +83,7 @@ impl Snapshot {
     }
 
     fn lines(&self, note: usize) -> Lines<'_> {
-        Lines { of: self, at: self.notes.get(note).copied().unwrap_or(self.len), buffer: Vec::new(), used: 0 }
-    }
-
-    fn read(&self, at: u64, into: &mut Vec<u8>) -> Result<()> {
-        let old = into.len();
-        let wanted = usize::try_from(self.len.saturating_sub(at)).unwrap_or(CHUNK).min(CHUNK);
-        match &self.bytes {
-            Bytes::Memory(bytes) => {
-                let from = usize::try_from(at).unwrap_or(usize::MAX);
-                into.extend_from_slice(bytes.get(from..from.saturating_add(wanted)).unwrap_or_default());
-            }
-            Bytes::File(file) => {
-                into.resize(old + wanted, 0);
-                file.read_exact_at(into.get_mut(old..).unwrap_or_default(), at).map_err(unreadable)?;
-            }
-        }
-        Ok(())
+        Lines { of: self, at: self.notes.get(note).copied().unwrap_or(self.bytes.len()), buffer: Vec::new(), used: 0 }
     }
 }
 
@@ -144,7 +112,7 @@ impl Lines<'_> {
             self.buffer.drain(..self.used);
             self.used = 0;
             looked = self.buffer.len();
-            self.of.read(self.at, &mut self.buffer)?;
+            self.of.bytes.read(self.at, CHUNK, &mut self.buffer)?;
             if self.buffer.len() == looked {
                 return Err(damaged("it ends too early"));
             }
@@ -163,52 +131,17 @@ impl Builder {
             return Err(damaged("a row has a line break"));
         }
         if self.rows.is_multiple_of(NOTE_EVERY) {
-            self.notes.push(self.written + self.tail.len() as u64);
+            self.notes.push(self.bytes.len());
         }
-        self.tail.extend_from_slice(row);
-        self.tail.push(b'\n');
+        self.bytes.push(row)?;
+        self.bytes.push(b"\n")?;
         self.rows += 1;
-        let room = if self.file.is_some() { CHUNK } else { IN_MEMORY };
-        if self.tail.len() > room { self.spill() } else { Ok(()) }
-    }
-
-    pub fn finish(mut self) -> Result<Snapshot> {
-        if self.file.is_some() && !self.tail.is_empty() {
-            self.spill()?;
-        }
-        let len = self.written + self.tail.len() as u64;
-        self.tail.shrink_to_fit();
-        let bytes = match self.file {
-            Some(file) => Bytes::File(file),
-            None => Bytes::Memory(self.tail),
-        };
-        Ok(Snapshot { bytes, len, notes: self.notes, rows: self.rows })
-    }
-
-    fn spill(&mut self) -> Result<()> {
-        let file = match self.file.take() {
-            Some(file) => file,
-            None => private::nameless(&self.dir)?,
-        };
-        file.write_all_at(&self.tail, self.written).map_err(unwritable)?;
-        self.written += self.tail.len() as u64;
-        self.tail.clear();
-        self.tail.shrink_to(2 * CHUNK);
-        self.file = Some(file);
         Ok(())
     }
-}
 
-fn unwritable(e: io::Error) -> Error {
-    Error::new(ErrorCode::StoreUnavailable, format!("the listing cannot be kept: {e}"))
-        .hint("make room in the state directory, or narrow the listing by filter")
-        .source(e)
-}
-
-fn unreadable(e: io::Error) -> Error {
-    Error::new(ErrorCode::BadCursor, format!("the listing cannot be read again: {e}"))
-        .hint("repeat the call without cursor")
-        .source(e)
+    pub fn finish(self) -> Result<Snapshot> {
+        Ok(Snapshot { bytes: self.bytes.finish()?, notes: self.notes, rows: self.rows })
+    }
 }
 
 fn damaged(why: impl std::fmt::Display) -> Error {
@@ -270,7 +203,7 @@ fn parse(cursor: &str) -> Option<(&str, usize)> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::os::unix::fs::MetadataExt;
+    use std::path::PathBuf;
 
     struct Dir(PathBuf);
 
@@ -304,30 +237,16 @@ mod tests {
     }
 
     #[test]
-    fn a_big_listing_lies_in_a_nameless_private_file() {
+    fn a_row_of_a_big_listing_is_found_wherever_it_lies() {
         let dir = Dir::new();
         let kept = snapshot(&dir.0, 5_000, 400);
-        let Bytes::File(file) = &kept.bytes else { panic!("in memory") };
-        let meta = file.metadata().unwrap();
-        assert_eq!((meta.nlink(), meta.mode() & 0o777), (0, 0o600));
-        assert_eq!(std::fs::read_dir(&dir.0).unwrap().count(), 0);
+        assert!(kept.notes.len() < 100);
         for start in [0, 1, 63, 64, 65, 2_500, 4_998] {
             let page = kept.page(start, 3, None).unwrap();
             let expected: Vec<u64> = (start as u64..5_000).take(3).collect();
             assert_eq!(numbers(&page), expected);
             assert_eq!(page.next, Some(start + 3).filter(|n| *n < 5_000));
         }
-    }
-
-    #[test]
-    fn writing_takes_constant_memory() {
-        let dir = Dir::new();
-        let mut builder = Snapshot::builder(&dir.0);
-        for _ in 0..20_000 {
-            builder.push(&[b'1'; 1_000]).unwrap();
-            assert!(builder.tail.capacity() <= 2 * IN_MEMORY + 1024);
-        }
-        assert!(builder.tail.capacity() <= 4 * CHUNK && builder.notes.len() < 400);
     }
 
     #[test]

@@ -73,6 +73,14 @@ impl Device for DefenderDevice {
         Some(machines::traits(&self.machine))
     }
 
+    fn away(&self) -> Option<String> {
+        machines::not_active(&self.machine).map(|health| format!("its sensor does not report ({health})"))
+    }
+
+    fn root(&self) -> DevicePath {
+        self.syntax().root()
+    }
+
     fn place(&self, directory: &DevicePath, path: &DevicePath) -> Result<DevicePath> {
         Ok(self.syntax().join(directory, path))
     }

@@ -10,6 +10,7 @@ use super::library::Listing;
 use super::machines::{self, Known};
 use super::{BACKEND, DefenderDevice, PREFIX};
 use crate::config::Defender;
+use crate::device::Device;
 use crate::error::Result;
 use crate::model::{DeviceId, DeviceRef, DeviceRow, Job};
 use crate::shape::Untrusted;
@@ -41,20 +42,29 @@ impl Tenant {
 
     /// The tenant's devices; `part` of an id or name narrows them where the service can.
     pub async fn rows(&self, part: Option<&str>, job: &Job) -> Result<Vec<DeviceRow>> {
+        self.each(part, job, machines::row).await
+    }
+
+    /// Every device of the tenant.
+    pub async fn all(self: &Arc<Self>, job: &Job) -> Result<Vec<Arc<dyn Device>>> {
+        self.each(None, job, |machine| Arc::new(DefenderDevice::new(self.clone(), machine)) as Arc<dyn Device>).await
+    }
+
+    async fn each<T>(&self, part: Option<&str>, job: &Job, make: impl Fn(Machine) -> T) -> Result<Vec<T>> {
         let mut pages = machines::matching(&self.client, part);
-        let mut rows = Vec::new();
+        let mut made = Vec::new();
         while let Some(page) = pages.next(job).await? {
             job.check()?;
             let mut known = self.known();
-            rows.reserve(page.len());
+            made.reserve(page.len());
             for machine in page {
                 if known.len() < REMEMBERED {
                     known.insert(machine.id.clone(), Known::of(&machine));
                 }
-                rows.push(machines::row(machine));
+                made.push(make(machine));
             }
         }
-        Ok(rows)
+        Ok(made)
     }
 
     /// Opens a device by its id, its DNS name, or the first part of that where it is unique.
