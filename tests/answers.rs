@@ -117,6 +117,7 @@ fn completed_projected_and_empty() {
     check("connect", &connected, "completed");
     let session = connected["data"]["session"].clone();
     let folder = file.parent().expect("a folder").to_str().expect("UTF-8").to_owned();
+    let mut small = std::process::Command::new("sleep").arg("600").spawn().expect("sleep");
     let has_hive = support::tools::unpacked("hives/MultiSzHive.xz").map(|bytes| home.file("hive", bytes)).is_some();
     for (tool, arguments) in [
         ("devices", json!({})),
@@ -124,6 +125,9 @@ fn completed_projected_and_empty() {
         ("dir", json!({})),
         ("dir", json!({ "path": folder, "full_path": true })),
         ("fileinfo", json!({ "path": "plain.txt" })),
+        ("dir", json!({ "path": folder, "devices": ["local"] })),
+        ("fileinfo", json!({ "path": file, "devices": ["backend=local"] })),
+        ("analyze", json!({ "type": "file", "id": file, "devices": ["local"] })),
         ("findfile", json!({ "name": "*.txt", "path": folder })),
         ("processes", json!({ "pid": std::process::id(), "fields": ["pid", "sha256"] })),
         ("processes", json!({ "tree": true, "limit": 1000 })),
@@ -134,7 +138,7 @@ fn completed_projected_and_empty() {
         ("scheduledtasks", json!({ "name": "no-such-task" })),
         ("startupfolders", json!({})),
         ("analyze", json!({ "type": "file", "id": "plain.txt" })),
-        ("analyze", json!({ "type": "process", "id": std::process::id().to_string() })),
+        ("analyze", json!({ "type": "process", "id": small.id().to_string() })),
         ("scan", json!({ "type": "path", "path": folder })),
         ("scan", json!({ "path": file, "fields": ["path", "verdict"] })),
         ("getfile", json!({ "path": file })),
@@ -163,6 +167,8 @@ fn completed_projected_and_empty() {
         let result = rpc.call(tool, arguments);
         check(tool, &result, "completed");
     }
+    let _ = small.kill();
+    let _ = small.wait();
 }
 
 #[test]

@@ -48,10 +48,10 @@ pub struct Common {
 pub(super) type Shared = (&'static str, &'static str, &'static str);
 
 pub(super) const SESSION: Shared = ("session", "string", "Default: newest");
-pub(super) const DEVICES: Shared = ("devices", "array", "Many: names, ids or a filter");
+pub(super) const DEVICES: Shared = ("devices", "array", "Many: names, ids, a filter");
 pub(super) const BACKGROUND: Shared = ("background", "boolean", "Run as a job");
 pub(super) const REASON: Shared = ("reason", "string", "Why; one line, for the person");
-const CURSOR: Shared = ("cursor", "string", "A next_cursor");
+const CURSOR: Shared = ("cursor", "string", "next_cursor");
 pub(super) const LISTING: &[Shared] = &[
     ("limit", "integer", "50, max 1000"),
     CURSOR,

@@ -24,4 +24,4 @@ pub use help::{command_help, command_table, console_spec};
 pub use output::{Body, ListingOr, ListingOrOutcome, Object, Output};
 pub use schema::{description, input_schema, open_rpc, output_schema, wordless};
 pub use spec::{Command, Effect, Erased, Reply, Spec, Tool};
-pub use sweep::{DEVICE, Swept, swept};
+pub use sweep::{Swept, swept};

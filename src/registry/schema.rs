@@ -4,6 +4,7 @@
 //! and `data` are spelled, the rest is open, `data` may be null, rows have no `required`.
 
 use super::args::shared;
+use super::sweep::DEVICE;
 use super::{Spec, Tool};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
@@ -119,6 +120,9 @@ pub fn output_schema(tool: &dyn Tool) -> Map<String, Value> {
     let mut data = tool.data_schema().as_object().cloned().unwrap_or_default();
     data.remove("description");
     drop_required(&mut data);
+    if tool.spec().sweeps() {
+        spell_sweep(&mut data);
+    }
     data.insert("type".into(), json!(["object", "null"]));
     let schema = json!({
         "type": "object",
@@ -136,6 +140,22 @@ pub fn output_schema(tool: &dyn Tool) -> Map<String, Value> {
     match schema {
         Value::Object(map) => map,
         _ => Map::new(),
+    }
+}
+
+/// What stands in `data` where many devices were asked.
+fn spell_sweep(data: &mut Map<String, Value>) {
+    let Some(properties) = data.get_mut("properties").and_then(Value::as_object_mut) else { return };
+    // One object a device is one row a device, with the object's members.
+    let of_object = properties.clone();
+    let rows = properties
+        .entry("rows")
+        .or_insert_with(|| json!({ "type": "array", "items": { "type": "object", "properties": of_object } }));
+    if let Some(row) = rows.pointer_mut("/items/properties").and_then(Value::as_object_mut) {
+        row.insert(DEVICE.into(), json!({ "type": "string" }));
+    }
+    for count in ["devices_asked", "devices_answered"] {
+        properties.insert(count.into(), json!({ "type": "integer" }));
     }
 }
 

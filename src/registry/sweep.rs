@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// The column's name.
-pub const DEVICE: &str = "device";
+pub(super) const DEVICE: &str = "device";
 
 /// A tool's listing over many devices.
 #[derive(Clone, Copy, Debug)]

@@ -240,7 +240,7 @@ mod tests {
             ..Wanted::default()
         };
         assert_eq!(select(&rows, &wanted("a", "a>0"), &job).unwrap().order, [2, 0, 1]);
-        assert_eq!(select(&rows, &wanted("-a", "device=early or a=1"), &job).unwrap().order, [0, 2]);
+        assert_eq!(select(&rows, &wanted("-a", "device~l and a<3"), &job).unwrap().order, [0, 2]);
         assert!(job.take_warnings().is_empty());
     }
 
