@@ -8,7 +8,7 @@ mod poller;
 #[cfg(test)]
 mod tests;
 
-use super::api::{ActionId, ActionKind, IsolationType, LiveCommand, MachineAction, MachineId, ScanType};
+use super::api::{ActionId, ActionKind, IsolationType, LiveCommand, MachineAction, MachineId, ScanType, Status};
 use super::batch::not_of_the_device;
 use super::client::limits::{pause, stopped};
 use super::client::wait::back_off;
@@ -350,8 +350,9 @@ fn says(action: &MachineAction, part: &str) -> bool {
     action.requestor_comment.as_ref().is_some_and(|comment| comment.raw().contains(part))
 }
 
+/// A word for its status that nobody knows may be an end: what has it holds nobody up for ever.
 fn stands_in_the_way(action: &MachineAction, start: &Start) -> bool {
-    !action.status.is_final() && start.rivals().contains(&action.kind)
+    matches!(action.status, Status::Pending | Status::InProgress) && start.rivals().contains(&action.kind)
 }
 
 fn newest(actions: Vec<MachineAction>, is_wanted: impl Fn(&MachineAction) -> bool) -> Option<MachineAction> {
