@@ -178,6 +178,12 @@ impl Error {
         self
     }
 
+    /// For another who waits for the same: all but what lies under it.
+    pub fn copy(&self) -> Self {
+        let (message, hint, detail) = (self.message.clone(), self.hint.clone(), self.detail.clone());
+        Error { code: self.code, message, hint, detail, source: None }
+    }
+
     /// The code that fits a system error on a device's file or process.
     pub fn io(what: impl fmt::Display, e: std::io::Error) -> Self {
         use std::io::ErrorKind::*;

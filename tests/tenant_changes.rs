@@ -3,93 +3,10 @@
 mod support;
 
 use serde_json::{Value, json};
-use std::process::Output;
 use std::time::{Duration, Instant};
 use support::defender::Simulator;
-use support::{Home, Person, Said, ended, text};
-
-const PATIENCE: Duration = Duration::from_secs(120);
-
-struct Case {
-    tenant: Simulator,
-    home: Home,
-    person: Person,
-    config: String,
-}
-
-impl Case {
-    /// A home whose configuration is the tenant's, with this in its `[guard]` and these groups in its policy.
-    fn new(options: &[&str], guard: &str, groups: impl Fn(&Simulator) -> String) -> Case {
-        let tenant = Simulator::start(options);
-        let home = Home::new();
-        let folder = home.path().join("config/live-response");
-        std::fs::create_dir_all(&folder).expect("a folder");
-        let written = std::fs::read_to_string(tenant.config()).expect("a configuration");
-        let limits = "\n[defender.limits]\npoll_first_ms = 50\npoll_max_ms = 200\n";
-        let written = if written.contains("[defender.limits]") { written } else { written + limits };
-        std::fs::write(folder.join("config.toml"), format!("{written}\n[guard]\n{guard}\n")).expect("a configuration");
-        let commands = r#"["isolate", "release", "scan", "run", "putfile", "remediate", "undo", "indicator"]"#;
-        let policy = format!(
-            "version = 1\n[defaults]\nmin_view_s = 1\nexec_window_s = 5\nallow_unsigned_scripts = true\n{}\n[[rule]]\ncommands = {commands}\ngroups = [\"lab\"]\nlevel = \"L\"\nvotes = 1\n",
-            groups(&tenant)
-        );
-        std::fs::write(folder.join("policy.toml"), policy).expect("a policy");
-        let config = folder.join("config.toml").display().to_string();
-        let person = home.enroll("alex");
-        Case { tenant, home, person, config }
-    }
-
-    /// With the named devices in group `lab`.
-    fn of(platform: &str, options: &[&str]) -> (Case, String) {
-        let case = Case::new(options, "allow_shared_account = true", |tenant| lab(&tenant.device(platform).1));
-        let name = case.tenant.device(platform).1;
-        (case, name)
-    }
-
-    fn run(&self, arguments: &[&str], stdin: &str) -> Output {
-        let all: Vec<&str> = ["--config", self.config.as_str()].into_iter().chain(arguments.iter().copied()).collect();
-        self.home.run(&all, stdin)
-    }
-
-    fn call(&self, device: &str, tool: &str, arguments: Value) -> Output {
-        self.run(&["call", tool, &arguments.to_string(), "--device", device], "")
-    }
-
-    fn ask(&self, device: &str, tool: &str, arguments: Value) -> Value {
-        self.call(device, tool, arguments).expect(4).json()
-    }
-
-    fn screen(&self, pending: &Value) -> String {
-        self.run(&["approvals", "show", &request(pending)], "").expect(0).out()
-    }
-
-    fn approve(&self, pending: &Value, check: &str) -> Output {
-        self.run(&["approvals", "approve", &request(pending)], &format!("{}\n{check}\n", self.person.code()))
-    }
-
-    fn status(&self, pending: &Value) -> Value {
-        let args = json!({ "command_id": pending["command_id"] }).to_string();
-        self.run(&["call", "status", &args], "").expect(0).json()["data"]["command"].clone()
-    }
-
-    fn device(&self, name: &str) -> Value {
-        self.tenant.devices().into_iter().find(|d| d["name"] == name).expect("the device")
-    }
-}
-
-/// That a call ended with this exit code and this error.
-#[track_caller]
-fn refused(output: Output, exit: i32, code: &str) {
-    assert_eq!(output.expect(exit).json()["error"]["code"], code);
-}
-
-fn request(pending: &Value) -> String {
-    text(&pending["approval"]["request_id"])
-}
-
-fn lab(name: &str) -> String {
-    format!("[[group]]\nname = \"lab\"\ntier = \"T3\"\ndevices = [\"defender:{name}\"]\n")
-}
+use support::tenant::{Case, PATIENCE, lab, refused, request};
+use support::{Said, ended, text};
 
 #[test]
 fn a_device_is_isolated_and_released_after_a_yes_each() {
@@ -226,13 +143,6 @@ fn hunting_reads_and_a_bad_query_says_why() {
     assert_eq!(found["data"]["rows"].as_array().map_or(0, Vec::len), 3, "{found}");
     refused(hunt(json!({ "query": "Nonsense" })), 2, "E_BAD_ARGS");
     refused(hunt(json!({ "query": "DeviceProcessEvents", "timespan": "90d" })), 2, "E_BAD_ARGS");
-}
-
-impl Case {
-    /// Puts the script pack into the tenant's library.
-    fn sync(&self) {
-        self.run(&["library", "sync"], "").expect(0);
-    }
 }
 
 #[test]

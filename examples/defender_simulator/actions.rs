@@ -207,7 +207,7 @@ async fn drive(sim: Sim, id: String) {
     };
     tokio::select! {
         () = tokio::time::sleep(time(plan.pending_ms, 0.3)) => {}
-        () = cancel.cancelled() => return end(&sim, &id, "Cancelled", 0),
+        () = cancel.cancelled(), if !plan.cancel_too_late => return end(&sim, &id, "Cancelled", 0),
     }
     let Some(mut online) = sim.tenant().devices.get(device).map(|d| d.online.subscribe()) else { return };
     tokio::select! {

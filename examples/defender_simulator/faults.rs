@@ -34,8 +34,8 @@ pub fn next(sim: &Simulator, route: &Route) -> Option<Spoil> {
     found
 }
 
-/// The answer of `serve`, spoiled.
-pub async fn spoil<F>(fault: Option<Spoil>, cut: &Cut, serve: impl FnOnce() -> F) -> Response
+/// The answer of `serve`, spoiled; `now` is the service's own time.
+pub async fn spoil<F>(fault: Option<Spoil>, now: jiff::Timestamp, cut: &Cut, serve: impl FnOnce() -> F) -> Response
 where
     F: Future<Output = Response>,
 {
@@ -75,8 +75,7 @@ where
             response
         }
         Some(Spoil::Throttle { retry_after_s, retry_date_s }) => {
-            let date =
-                retry_date_s.map(|s| times::http_date(jiff::Timestamp::now() + jiff::SignedDuration::from_secs(s)));
+            let date = retry_date_s.map(|s| times::http_date(now + jiff::SignedDuration::from_secs(s)));
             let after = retry_after_s.map(|s| s.to_string()).or(date);
             Refusal::throttled("API calls quota exceeded!", after).into_response()
         }

@@ -66,15 +66,16 @@ pub async fn answer(State(sim): State<Sim>, ConnectInfo(cut): ConnectInfo<Cut>, 
     let route = Route::of(request.method(), &path);
     let seen = see(&sim, request.method(), path, route.endpoint);
     let fault = faults::next(&sim, &route);
-    let mut response = faults::spoil(fault, &cut, || dispatch(sim.clone(), route, request)).await;
+    let offset = jiff::SignedDuration::from_secs(sim.tenant().clock_offset_s);
+    let now = jiff::Timestamp::now() + offset;
+    let mut response = faults::spoil(fault, now, &cut, || dispatch(sim.clone(), route, request)).await;
     let mut tenant = sim.tenant();
     if let Some(seen) = tenant.log.get_mut(seen) {
         seen.status = Some(response.status().as_u16());
     }
-    let offset = tenant.clock_offset_s;
     drop(tenant);
-    if offset != 0 {
-        let date = times::http_date(jiff::Timestamp::now() + jiff::SignedDuration::from_secs(offset));
+    if !offset.is_zero() {
+        let date = times::http_date(jiff::Timestamp::now() + offset);
         if let Ok(date) = date.parse() {
             response.headers_mut().insert(header::DATE, date);
         }

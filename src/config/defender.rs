@@ -246,6 +246,15 @@ mod tests {
         let tenant = load(&text).unwrap().defender.unwrap();
         assert_eq!(tenant.login_url, "http://[::1]:80");
         assert_eq!(tenant.api_url, "https://api-gov.securitycenter.microsoft.us");
+        for (cloud, api, login) in [
+            ("gcc", "https://api-gcc.securitycenter.microsoft.us", "https://login.microsoftonline.com"),
+            ("gcc-high", "https://api-gov.securitycenter.microsoft.us", "https://login.microsoftonline.us"),
+        ] {
+            let tenant =
+                load(&format!("{APP}client_secret_file = \"s\"\ncloud = {cloud:?}")).unwrap().defender.unwrap();
+            assert_eq!((tenant.api_url.as_str(), tenant.login_url.as_str()), (api, login), "{cloud}");
+            assert_eq!(tenant.scope, format!("{api}/.default"));
+        }
     }
 
     #[test]

@@ -21,9 +21,14 @@ impl Client {
         Self::spawn(home.command(arguments))
     }
 
-    pub fn spawn(mut command: std::process::Command) -> Self {
+    pub fn spawn(command: std::process::Command) -> Self {
+        Self::spawn_to(command, Stdio::null())
+    }
+
+    /// Its stderr goes there.
+    pub fn spawn_to(mut command: std::process::Command, stderr: Stdio) -> Self {
         let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary");
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr).spawn().expect("the binary");
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().expect("stdout"));
         let (sender, lines) = channel();
@@ -145,7 +150,15 @@ pub struct Rpc(Client);
 
 impl Rpc {
     pub fn start(home: &Home) -> Self {
-        Rpc(Client::start(home, &["rpc"]))
+        Rpc::of(Client::start(home, &["rpc"]))
+    }
+
+    pub fn of(client: Client) -> Self {
+        Rpc(client)
+    }
+
+    pub fn memory(&self, field: &str) -> u64 {
+        self.0.memory(field)
     }
 
     pub fn pid(&self) -> u32 {

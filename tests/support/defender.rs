@@ -127,6 +127,12 @@ impl Simulator {
         answer["access_token"].as_str().expect("a token").to_owned()
     }
 
+    /// What every token that it gives begins with, whatever it is good for.
+    pub fn first_of_tokens(&self) -> String {
+        use base64::Engine;
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(r#"{"typ":"JWT","alg":"RS256","#)
+    }
+
     /// A call of the API as an application makes it: status and JSON body (null where there is none).
     pub fn api(&self, token: &str, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
         let head = format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n");

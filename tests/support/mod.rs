@@ -6,6 +6,7 @@ mod client;
 pub mod defender;
 mod home;
 mod person;
+pub mod tenant;
 pub mod tools;
 
 pub use client::*;

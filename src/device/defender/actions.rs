@@ -8,7 +8,8 @@ mod poller;
 #[cfg(test)]
 mod tests;
 
-use super::api::{ActionId, ActionKind, IsolationType, LiveCommand, MachineAction, MachineId, ScanType};
+use super::api::{ActionId, ActionKind, IsolationType, LiveCommand, MachineAction, MachineId, ScanType, Status};
+use super::batch::not_of_the_device;
 use super::client::limits::{pause, stopped};
 use super::client::wait::back_off;
 use super::client::{Client, Failure, FailureKind};
@@ -167,7 +168,7 @@ impl Actions {
         started(&action);
         let ended = self.follow(&action.id, job).await;
         drop((session, turn));
-        ended
+        ended.map_err(not_of_the_device)
     }
 
     /// Polls an action that exists to its end.
@@ -216,16 +217,19 @@ impl Actions {
         let mark = format!("[{}]", random_hex::<6>());
         let comment = if comment.is_empty() { mark.clone() } else { format!("{comment} {mark}") };
         let (mut sent, mut refused) = (0, 0);
+        // An answer that says nothing could not be asked for again.
+        while starts == 1
+            && let Some(rival) = self.rival(machine, start, job).await?
+        {
+            self.wait_for(&rival, job).await?;
+        }
         loop {
             let failure = match self.post(machine, start, &comment, job).await {
                 Ok(action) => return Ok(action),
                 Err(failure) => failure,
             };
             let rival = match failure.kind {
-                FailureKind::Busy => {
-                    let looked = self.client.actions_of(machine, job).await?;
-                    newest(looked, |action| stands_in_the_way(action, start))
-                }
+                FailureKind::Busy => self.rival(machine, start, job).await?,
                 FailureKind::Uncertain => match self.became(machine, start, &mark, &failure).await? {
                     Became::Started(action) => return Ok(action),
                     // It may still show; a rival may be itself.
@@ -245,9 +249,21 @@ impl Actions {
                 },
                 _ => return Err(failure.error),
             };
-            self.wait(rival, &failure, refused, job).await?;
+            match rival {
+                Some(rival) => self.wait_for(&rival, job).await?,
+                None => {
+                    let waited = pause(back_off(self.first(), MOST_WAIT, refused), job).await;
+                    waited.map_err(|e| busy(e, failure.kind == FailureKind::Busy, &failure.error.message))?;
+                }
+            }
             refused += 1;
         }
+    }
+
+    /// The newest action that stands in a start's way.
+    async fn rival(&self, machine: &MachineId, start: &Start, job: &Job) -> Result<Option<MachineAction>> {
+        let actions = self.client.actions_of(machine, job).await?;
+        Ok(newest(actions, |action| stands_in_the_way(action, start)))
     }
 
     /// What may be started is the callers' types: a look, or an order's one start.
@@ -305,25 +321,14 @@ impl Actions {
         }
     }
 
-    /// Waits for the action that stands in the way, or for a while where nobody sees one.
-    async fn wait(&self, rival: Option<MachineAction>, failure: &Failure, refused: u32, job: &Job) -> Result<()> {
-        let held_by = rival.as_ref().map(MachineAction::told);
-        if let Some(held_by) = &held_by {
-            job.warn(format!("the device is held by {held_by}: waited for it"));
-        }
-        let waited = match rival {
-            Some(rival) => self.follow(&rival.id, job).await.map(drop),
-            None => pause(back_off(self.first(), MOST_WAIT, refused), job).await,
-        };
-        match waited {
-            // Whatever became of the other, the next start tells.
+    /// Waits for an action that stands in the way. Whatever became of it, the next start tells.
+    async fn wait_for(&self, rival: &MachineAction, job: &Job) -> Result<()> {
+        let held_by = rival.told();
+        job.warn(format!("the device is held by {held_by}: waited for it"));
+        match self.follow(&rival.id, job).await {
+            Ok(_) => Ok(()),
             Err(e) if e.code == ErrorCode::NotFound => Ok(()),
-            Err(e) if e.code == ErrorCode::Timeout && failure.kind != FailureKind::Unsent => {
-                let who = held_by.unwrap_or_else(|| failure.error.message.clone());
-                Err(Error::new(ErrorCode::DeviceBusy, format!("the device was busy all the time: {who}"))
-                    .hint("cancel that action if it is stuck, or try again when it has ended"))
-            }
-            other => other,
+            Err(e) => Err(busy(e, true, &held_by)),
         }
     }
 
@@ -332,12 +337,22 @@ impl Actions {
     }
 }
 
+/// What a wait came to that ended before its time: who it was for, where somebody was.
+fn busy(e: Error, is_busy: bool, who: &str) -> Error {
+    if e.code != ErrorCode::Timeout || !is_busy {
+        return e;
+    }
+    Error::new(ErrorCode::DeviceBusy, format!("the device was busy all the time: it was held by {who}"))
+        .hint("cancel that action if it is stuck, or try again when it has ended")
+}
+
 fn says(action: &MachineAction, part: &str) -> bool {
     action.requestor_comment.as_ref().is_some_and(|comment| comment.raw().contains(part))
 }
 
+/// A word for its status that nobody knows may be an end: what has it holds nobody up for ever.
 fn stands_in_the_way(action: &MachineAction, start: &Start) -> bool {
-    !action.status.is_final() && start.rivals().contains(&action.kind)
+    matches!(action.status, Status::Pending | Status::InProgress) && start.rivals().contains(&action.kind)
 }
 
 fn newest(actions: Vec<MachineAction>, is_wanted: impl Fn(&MachineAction) -> bool) -> Option<MachineAction> {

@@ -125,7 +125,7 @@ impl Tenant {
                 Error::new(ErrorCode::Backend, "the links that Defender gives to the result have expired")
                     .hint("look at this computer's clock; the action itself took place and need not run again")
             }
-            _ => e,
+            _ => not_of_the_device(e),
         })
     }
 
@@ -146,6 +146,14 @@ impl Tenant {
             other => other,
         }
     }
+}
+
+/// What the service does not have is no word on what the device has.
+pub(super) fn not_of_the_device(mut e: Error) -> Error {
+    if e.code == ErrorCode::NotFound {
+        e.code = ErrorCode::Backend;
+    }
+    e
 }
 
 async fn bounded(bytes: impl AsyncRead + Unpin, job: &Job) -> Result<Vec<u8>> {
@@ -228,7 +236,7 @@ async fn answer(tenant: &Tenant, machine: &MachineId, ended: Result<MachineActio
     for (index, mut ask) in (0u32..).zip(asks) {
         warnings.iter().for_each(|w| ask.job.warn(w.clone()));
         let answer = match &ended {
-            Err(e) => Err(copy(e)),
+            Err(e) => Err(e.copy()),
             Ok(action) => {
                 let command = action.commands.iter().find(|c| c.index == index);
                 if !ask.again && was_kept_from_running(action, command) {
@@ -303,12 +311,4 @@ pub(super) fn failed(action: &MachineAction, command: Option<&CommandRun>) -> Er
 fn cut(text: &str) -> String {
     let cut: String = text.chars().take(300).collect();
     scrub(&cut).into_owned()
-}
-
-fn copy(e: &Error) -> Error {
-    let copy = Error::new(e.code, e.message.clone());
-    match &e.hint {
-        Some(hint) => copy.hint(hint.clone()),
-        None => copy,
-    }
 }

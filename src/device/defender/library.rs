@@ -140,8 +140,8 @@ impl Tenant {
                 let description = format!("live-response script pack: {} ({})", script.name, system(script.shell));
                 match self.client.upload(&name, &description, script.text().as_bytes().to_vec(), job).await {
                     Ok(_) => uploaded.push(script),
-                    // Another one was quicker: the listing says whether it is the same.
-                    Err(e) if e.code == ErrorCode::Exists => uploaded.push(script),
+                    // Another one was quicker, or the answer was lost: the listing says what is there.
+                    Err(e) if matches!(e.code, ErrorCode::Exists | ErrorCode::OutcomeUnknown) => uploaded.push(script),
                     Err(e) => {
                         synced.rows.push(row("failed", Some(e.message.clone())));
                         synced.failed.get_or_insert(e);

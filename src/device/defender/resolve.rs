@@ -2,7 +2,7 @@
 //!
 //! Invariant: looks only. What a look found is in the step, so that it is compared again before anything is begun.
 
-use super::api::{ActionKind, MachineAction, Status};
+use super::api::{ActionKind, MachineAction, Status, UPLOAD_BYTES};
 use super::pack::{self, Arguments, Shell};
 use super::{DefenderDevice, machines};
 use crate::error::{Error, ErrorCode, Result};
@@ -48,7 +48,10 @@ impl DefenderDevice {
             Wish::PutFile { overwrite: true, .. } | Wish::PutFile { keep: true, .. } => {
                 no("Defender's PutFile has neither overwrite nor keep: without them it can be put")
             }
-            Wish::Run { .. } | Wish::PutFile { .. } => self.shell().map(drop),
+            Wish::Run { script: item, .. } | Wish::PutFile { item, .. } => {
+                self.shell()?;
+                fits_a_library(item)
+            }
             Wish::Remediate { kind: EntityKind::Registry, .. } | Wish::Undo { kind: EntityKind::Registry, .. }
                 if !is_windows =>
             {
@@ -169,6 +172,16 @@ impl DefenderDevice {
         }
         Ok(deeds)
     }
+}
+
+/// Said before a person is asked.
+fn fits_a_library(item: &LibraryItem) -> Result<()> {
+    let limit = u64::try_from(UPLOAD_BYTES).unwrap_or(u64::MAX);
+    if item.size_bytes <= limit {
+        return Ok(());
+    }
+    let what = format!("{} has {} bytes, a tenant's library takes {limit}", item.name, item.size_bytes);
+    Err(Error::new(ErrorCode::TooLarge, what))
 }
 
 /// Facts that a person can be shown and a script can be held to.

@@ -4,7 +4,7 @@
 
 use crate::device::defender::api::{ActionKind, MachineAction, MachineId};
 use crate::device::defender::client::limits::stopped;
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::Result;
 use crate::model::Job;
 use crate::shape::clean;
 use std::collections::HashMap;
@@ -76,7 +76,7 @@ impl Lanes {
                 job.warn(format!("waited for its turn on the device: it was held by {who}"));
                 tokio::select! {
                     guard = turn.lock_owned() => guard,
-                    () = job.stopped() => return Err(busy(&place.held_by(), job)),
+                    () = job.stopped() => return Err(super::busy(stopped(job), true, &place.held_by())),
                 }
             }
         };
@@ -95,13 +95,4 @@ impl Lanes {
         let lane = lanes.entry(key.clone()).or_default().clone();
         Place { lanes: self.0.clone(), key, lane }
     }
-}
-
-fn busy(who: &str, job: &Job) -> Error {
-    let e = stopped(job);
-    if e.code != ErrorCode::Timeout {
-        return e;
-    }
-    Error::new(ErrorCode::DeviceBusy, format!("the device was busy all the time: it was held by {who}"))
-        .hint("cancel that action if it is stuck, or try again when it has ended")
 }

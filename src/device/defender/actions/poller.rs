@@ -21,25 +21,8 @@ const AWAY: Duration = Duration::from_secs(900);
 /// Ids in one question: an address has its length.
 const TOGETHER: usize = 40;
 
-/// An error for several who wait.
-#[derive(Clone, Debug)]
-struct Told {
-    code: ErrorCode,
-    message: String,
-    hint: Option<String>,
-}
-
-impl Told {
-    fn error(&self) -> Error {
-        let error = Error::new(self.code, self.message.clone());
-        match &self.hint {
-            Some(hint) => error.hint(hint.clone()),
-            None => error,
-        }
-    }
-}
-
-type News = Option<std::result::Result<MachineAction, Told>>;
+/// An error is for several who wait.
+type News = Option<std::result::Result<MachineAction, Arc<Error>>>;
 
 #[derive(Debug)]
 struct Watched {
@@ -92,7 +75,7 @@ impl Poller {
             }
             match &*news.borrow_and_update() {
                 Some(Ok(action)) if action.status.is_final() => return Ok(action.clone()),
-                Some(Err(told)) => return Err(told.error()),
+                Some(Err(e)) => return Err(e.copy()),
                 Some(Ok(_)) | None => {}
             }
         }
@@ -177,9 +160,8 @@ impl Poller {
                 }
             }
             Err(failure) => {
-                let told = Told::from(&failure);
                 for id in ids {
-                    self.tell(id, Err(Failure { error: told.error(), kind: failure.kind }));
+                    self.tell(id, Err(Failure { error: failure.error.copy(), kind: failure.kind }));
                 }
             }
         }
@@ -207,7 +189,7 @@ impl Poller {
                     _ => (&mut watched.away_since, AWAY),
                 };
                 let since = *since.get_or_insert(now);
-                (now.duration_since(since) >= patience).then(|| Err(Told::from(&failure)))
+                (now.duration_since(since) >= patience).then(|| Err(Arc::new(failure.error)))
             }
         };
         watched.next = now + jittered(watched.wait).min(self.most);
@@ -232,13 +214,6 @@ impl Drop for Running<'_> {
         let mut state = self.0.state();
         state.watched.clear();
         state.runs = false;
-    }
-}
-
-impl From<&Failure> for Told {
-    fn from(failure: &Failure) -> Told {
-        let error = &failure.error;
-        Told { code: error.code, message: error.message.clone(), hint: error.hint.clone() }
     }
 }
 

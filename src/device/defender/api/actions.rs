@@ -169,6 +169,11 @@ impl MachineAction {
         self.last_update_date_time_utc.or(self.last_update_time_utc)
     }
 
+    /// Whether a command of it was begun. Of other kinds than live response nobody says.
+    pub fn has_run(&self) -> bool {
+        self.commands.iter().any(|command| command.start_time.is_some())
+    }
+
     /// Who asked for what, for a person who waits for it.
     pub fn told(&self) -> String {
         let text = |text: &Option<Untrusted>| text.as_ref().map(cut).filter(|t| !t.is_empty());

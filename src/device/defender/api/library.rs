@@ -54,7 +54,8 @@ impl Client {
         Ok(self.ask::<Page<LibraryFile>>(&call, job).await.map_err(Failure::into_error)?.value)
     }
 
-    /// Puts a file into the library. One of that name is never replaced: `E_EXISTS`.
+    /// Puts a file into the library. One of that name is never replaced: `E_EXISTS`. Where the answer is lost, it is
+    /// `E_OUTCOME_UNKNOWN`, and the listing says.
     pub async fn upload(&self, name: &str, description: &str, bytes: Vec<u8>, job: &Job) -> Result<LibraryFile> {
         let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
         if name.is_empty() || name.len() > 255 || !name.bytes().all(is_name) {
@@ -66,7 +67,7 @@ impl Client {
         }
         let body = Body::Upload { name: name.to_owned(), description: description.to_owned(), bytes };
         let call = self.call(&WRITE, Method::POST, &["libraryfiles"], &[], body)?;
-        self.ask(&Call { patience: UPLOAD_PATIENCE, ..call }, job).await.map_err(Failure::into_error)
+        self.ask(&Call { patience: UPLOAD_PATIENCE, ..call }, job).await.map_err(Failure::of_change)
     }
 
     pub async fn delete_library_file(&self, name: &str, job: &Job) -> Result<()> {

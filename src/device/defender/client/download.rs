@@ -49,7 +49,11 @@ impl Client {
         };
         match response.status().as_u16() {
             200 => {}
-            401 | 403 | 404 | 410 => {
+            404 => {
+                return Err(Error::new(ErrorCode::Backend, "Defender gave a link to a result that is not there")
+                    .hint("the action itself took place; its page in the portal may still show what came of it"));
+            }
+            401 | 403 | 410 => {
                 return Err(Error::new(ErrorCode::Expired, "the result's link counts no more")
                     .hint("ask for a new one: the action need not run again"));
             }

@@ -57,7 +57,7 @@ async fn settled(
     }
     let waits = action.status == Status::Pending && deed.may_wait_until().is_none();
     if waits && adopted.is_late {
-        return take_back(device, &action.id).await;
+        return take_back(device, deed, &action.id, &adopted.request, job).await;
     }
     Did::GoesOn(format!("Defender goes on with it as action {}: {}", action.id, action.status))
 }

@@ -54,7 +54,7 @@ impl From<Error> for Did {
 struct Place {
     index: usize,
     of: usize,
-    /// What Defender has not begun until then is taken back.
+    /// What Defender has not begun by then is taken back: the approved window, from the step's turn on.
     until: Instant,
 }
 
@@ -66,7 +66,7 @@ pub(super) async fn carry_out(
     job: &Arc<Job>,
 ) -> Outcome {
     let mut outcome = Outcome { rows: Vec::new(), verified: Verified::Yes, end: End::Done, warnings: Vec::new() };
-    let until = Instant::now() + Duration::from_secs(approved.window_s());
+    let window = Duration::from_secs(approved.window_s());
     let orders: Vec<Order> = match approved.orders(super::super::Device::id(device)) {
         Ok(orders) => orders.collect(),
         Err(e) => {
@@ -78,7 +78,10 @@ pub(super) async fn carry_out(
     for (index, order) in orders.into_iter().enumerate() {
         let did = match job.check() {
             Err(e) => Did::Failed(e),
-            Ok(()) => carry_out_one(device, order, Place { index, of, until }, supply, job).await,
+            Ok(()) => {
+                let place = Place { index, of, until: Instant::now() + window };
+                carry_out_one(device, order, place, supply, job).await
+            }
         };
         if tell(&mut outcome, did, index) {
             job.advance(1);
@@ -127,7 +130,7 @@ async fn carry_out_one(
             return Did::Failed(Error::new(ErrorCode::Unsupported, "a Defender device does only what its tenant does"));
         }
     };
-    let start = match prepare::prepare(device, &deed, supply, job).await {
+    let start = match in_time(device, &deed, place, supply, job).await {
         Ok(prepare::Ready::Start(start)) => start,
         Ok(prepare::Ready::Drift(message)) => return Did::Drift(message),
         Err(e) => return Did::Failed(e),
@@ -135,12 +138,47 @@ async fn carry_out_one(
     let request = order.request().clone();
     match begin(device, order, start, &deed, place, job).await {
         Began::Ended(action) => settle::settle(device, &deed, &action, &request, job).await,
+        Began::TakeBack(id) => take_back(device, &deed, &id, &request, job).await,
         Began::Did(did) => did,
     }
 }
 
+/// Looks whether all is as approved. A look at a device that does not answer ends with the window.
+async fn in_time(
+    device: &DefenderDevice,
+    deed: &TenantDeed,
+    place: Place,
+    supply: &dyn Supply,
+    job: &Arc<Job>,
+) -> Result<prepare::Ready> {
+    let own = Arc::new(Job::default());
+    let mut looks = std::pin::pin!(prepare::prepare(device, deed, supply, &own));
+    let ready = tokio::select! {
+        ready = &mut looks => ready,
+        () = tokio::time::sleep_until(place.until) => {
+            own.time_out();
+            // It gives back what it had started.
+            looks.await.map_err(late)
+        }
+        () = job.stopped() => {
+            own.cancel();
+            let ready = looks.await;
+            job.check().and(ready)
+        }
+    };
+    own.take_warnings().into_iter().for_each(|w| job.warn(w));
+    ready
+}
+
+/// Of what the window's end cut off.
+fn late(e: Error) -> Error {
+    if e.code == ErrorCode::Timeout { too_late() } else { e }
+}
+
 enum Began {
     Ended(Box<MachineAction>),
+    /// It had not begun at the end of its window.
+    TakeBack(ActionId),
     Did(Did),
 }
 
@@ -166,79 +204,73 @@ async fn begin(
     let mut run = std::pin::pin!(actions.run_once(order, device.machine_id(), start, &comment, &note, &own));
     let mut is_over = false;
     loop {
-        tokio::select! {
-            ended = &mut run => {
-                own.take_warnings().into_iter().for_each(|w| job.warn(w));
-                return match ended {
-                    Ok(action) => Began::Ended(Box::new(action)),
-                    Err(e) => Began::Did(broke_off(e, begun())),
-                };
-            }
+        let began = tokio::select! {
+            ended = &mut run => match ended {
+                Ok(action) => Began::Ended(Box::new(action)),
+                Err(e) => Began::Did(broke_off(e, begun())),
+            },
             () = tokio::time::sleep_until(place.until), if !is_over => {
                 is_over = true;
                 let known = begun();
-                if let Some(did) = at_the_windows_end(device, known.clone(), deed).await {
-                    own.cancel();
-                    let ended = run.await;
-                    return Began::Did(match (known, begun(), ended) {
-                        // Its start was on its way.
-                        (None, Some(id), _) => take_back(device, &id).await,
-                        (None, None, Err(e)) if e.code == ErrorCode::OutcomeUnknown => Did::Unknown(e.message),
-                        _ => did,
-                    });
+                let Some(began) = at_the_windows_end(device, known.as_ref(), deed).await else { continue };
+                own.time_out();
+                let ended = run.await;
+                match (known, begun(), ended) {
+                    // Its start was on its way.
+                    (None, Some(id), _) => Began::TakeBack(id),
+                    (None, None, Err(e)) => Began::Did(broke_off(late(e), None)),
+                    _ => began,
                 }
             }
             () = job.stopped() => {
                 own.cancel();
                 let ended = run.await;
-                return Began::Did(match (begun(), ended) {
+                Began::Did(match (begun(), ended) {
                     (Some(id), _) => Did::GoesOn(goes_on(&id)),
                     (None, Err(e)) if e.code == ErrorCode::OutcomeUnknown => Did::Unknown(e.message),
                     (None, _) => Did::Failed(job.check().err().unwrap_or_else(too_late)),
-                });
+                })
             }
-        }
+        };
+        own.take_warnings().into_iter().for_each(|w| job.warn(w));
+        return began;
     }
 }
 
 /// What has not begun by now is taken back, unless the plan says that it may wait.
-async fn at_the_windows_end(device: &DefenderDevice, begun: Option<ActionId>, deed: &TenantDeed) -> Option<Did> {
-    let Some(id) = begun else { return Some(Did::Failed(too_late())) };
+async fn at_the_windows_end(device: &DefenderDevice, begun: Option<&ActionId>, deed: &TenantDeed) -> Option<Began> {
+    let Some(id) = begun else { return Some(Began::Did(Did::Failed(too_late()))) };
     let calm = Job::default();
-    let look = tokio::time::timeout(CANCEL_WITHIN, device.tenant.client.action(&id, &calm)).await;
+    let look = tokio::time::timeout(CANCEL_WITHIN, device.tenant.client.action(id, &calm)).await;
     match look {
         Ok(Ok(action)) if action.status == Status::Pending => {}
         // It is under way or over: its end is waited for.
         _ => return None,
     }
-    match deed.may_wait_until() {
-        Some(until) => Some(Did::GoesOn(format!("{}; it may wait until {until}", goes_on(&id)))),
-        None => Some(take_back(device, &id).await),
-    }
+    Some(match deed.may_wait_until() {
+        Some(until) => Began::Did(Did::GoesOn(format!("{}; it may wait until {until}", goes_on(id)))),
+        None => Began::TakeBack(id.clone()),
+    })
 }
 
 /// Cancels an action that has not begun, and looks what that left.
-async fn take_back(device: &DefenderDevice, id: &ActionId) -> Did {
+async fn take_back(
+    device: &DefenderDevice,
+    deed: &TenantDeed,
+    id: &ActionId,
+    request: &RequestId,
+    job: &Arc<Job>,
+) -> Did {
     let calm = Job::default();
     let why = "live-response: not begun within the time that was approved";
     match tokio::time::timeout(CANCEL_WITHIN, device.tenant.actions.cancel(id, why, &calm)).await {
-        Ok(Ok(action)) => cancelled(&action),
+        Ok(Ok(action)) if action.status == Status::Cancelled && !action.has_run() => Did::Failed(too_late()),
+        // It began in between, and came to this.
+        Ok(Ok(action)) => settle::settle(device, deed, &action, request, job).await,
         Ok(Err(e)) => {
             Did::Unknown(format!("the action {id} had not begun in time and could not be cancelled: {}", e.message))
         }
         Err(_) => Did::Unknown(format!("the action {id} had not begun in time, and its cancel was not answered")),
-    }
-}
-
-/// `Cancelled` does not prove that it did not run.
-fn cancelled(action: &MachineAction) -> Did {
-    let has_run = action.commands.iter().any(|command| command.start_time.is_some());
-    match (&action.status, has_run) {
-        (Status::Cancelled, false) => Did::Failed(too_late()),
-        (status, _) => Did::Unknown(format!(
-            "the action {} was cancelled at the end of its window and is {status}: it may have run",
-            action.id
-        )),
     }
 }
 

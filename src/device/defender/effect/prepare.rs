@@ -4,7 +4,7 @@
 use super::Result;
 use crate::device::defender::DefenderDevice;
 use crate::device::defender::actions::Start;
-use crate::device::defender::api::{IsolationType, LibraryFile, LiveCommand, ScanType, UPLOAD_BYTES};
+use crate::device::defender::api::{IsolationType, LibraryFile, LiveCommand, ScanType};
 use crate::device::defender::pack::{self, Arguments};
 use crate::error::{Error, ErrorCode};
 use crate::model::{IsolationKind, Job, LibraryItem, Sha256, Supply, TenantDeed};
@@ -98,11 +98,17 @@ async fn upload(
     if there.is_empty() {
         let bytes = bytes_of(item, supply)?;
         let description = format!("live-response: {} of the script library", item.name);
-        match client.upload(file_name, &description, bytes, job).await {
-            Err(e) if e.code == ErrorCode::Exists => {}
-            other => drop(other?),
-        }
-        return held(&listed(client.library(job).await?), item, file_name);
+        let lost = match client.upload(file_name, &description, bytes, job).await {
+            Err(e) if e.code == ErrorCode::OutcomeUnknown => Some(e),
+            Err(e) if e.code != ErrorCode::Exists => return Err(e),
+            _ => None,
+        };
+        let there = listed(client.library(job).await?);
+        // The listing says what an answer that was lost would have said.
+        return match lost {
+            Some(e) if there.is_empty() => Err(Error::new(ErrorCode::Backend, e.message).hint("ask again")),
+            _ => held(&there, item, file_name),
+        };
     }
     held(&there, item, file_name)
 }
@@ -113,19 +119,16 @@ fn held(there: &[LibraryFile], item: &LibraryItem, file_name: &str) -> Result<()
     }
     let what = match there.first() {
         None => format!("the tenant's library does not list {file_name} after the upload"),
-        Some(_) => format!("the tenant's library has other bytes under {file_name}; it was not run"),
+        Some(_) => format!("the tenant's library has other bytes under {file_name}; nothing was begun"),
     };
     Err(Error::new(ErrorCode::ScriptDrift, what).hint("find out who changed it, and delete it in the portal"))
 }
 
 fn bytes_of(item: &LibraryItem, supply: &dyn Supply) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let limit = u64::try_from(UPLOAD_BYTES).unwrap_or(u64::MAX);
-    if item.size_bytes > limit {
-        let what = format!("{} has {} bytes, a tenant's library takes {limit}", item.name, item.size_bytes);
-        return Err(Error::new(ErrorCode::TooLarge, what));
-    }
-    supply.open(&item.sha256)?.take(limit + 1).read_to_end(&mut bytes).map_err(|e| Error::io(item.name.as_str(), e))?;
+    // No more than the plan says; its hash would differ anyway.
+    let held = supply.open(&item.sha256)?.take(item.size_bytes.saturating_add(1)).read_to_end(&mut bytes);
+    held.map_err(|e| Error::io(item.name.as_str(), e))?;
     match Sha256::of(&bytes) == item.sha256 {
         true => Ok(bytes),
         false => Err(Error::new(ErrorCode::ScriptDrift, format!("{} is not the approved file any more", item.name))),

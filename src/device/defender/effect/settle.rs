@@ -46,15 +46,16 @@ pub(super) async fn settle(
     request: &RequestId,
     job: &Arc<Job>,
 ) -> Did {
-    let has_run = action.commands.iter().any(|command| command.start_time.is_some());
+    let has_run = action.has_run();
+    let is_live = matches!(deed, TenantDeed::Run { .. } | TenantDeed::Put { .. } | TenantDeed::Script { .. });
     match &action.status {
         Status::Succeeded => {}
-        Status::Cancelled if !has_run => {
+        // Its commands say whether one was begun; of other actions nobody does.
+        Status::Cancelled if is_live && !has_run => {
             return Did::Failed(failed(action, None));
         }
-        Status::Cancelled => {
-            return Did::Unknown(format!("the action {} was cancelled and may have run all the same", action.id));
-        }
+        Status::Cancelled if matches!(deed, TenantDeed::Script { .. }) => {}
+        Status::Cancelled => return cancelled(device, deed, action, request, job).await,
         // A script of the pack says itself what it did, also where the service calls it failed.
         _ if matches!(deed, TenantDeed::Script { .. } | TenantDeed::Run { .. }) && has_run => {}
         Status::TimeOut => return Did::Unknown(failed(action, None).message),
@@ -111,6 +112,24 @@ pub(super) async fn settle(
             Did::Failed(Error::new(ErrorCode::Unsupported, "indicators are the whole tenant's, not a device's"))
         }
     }
+}
+
+/// Of what was cancelled and may have run all the same: what the device has says whether it did, where it says it.
+async fn cancelled(
+    device: &DefenderDevice,
+    deed: &TenantDeed,
+    action: &MachineAction,
+    request: &RequestId,
+    job: &Arc<Job>,
+) -> Did {
+    if let TenantDeed::StopAndQuarantine { path, sha256, size_bytes, .. } = deed
+        && let Did::Done { mut row, verified: Verified::Yes } =
+            quarantined(device, path, (sha256, *size_bytes), request, job).await
+    {
+        row.note = Some(Untrusted::new(format!("the action {} was cancelled, and the file is gone", action.id)));
+        return Did::Done { row, verified: Verified::Yes };
+    }
+    Did::Unknown(format!("the action {} was cancelled and may have run all the same", action.id))
 }
 
 /// Verified by what the device's actions say now.
