@@ -2,6 +2,7 @@
 //!
 //! Invariant: the fields are private. A command reaches no device, no guard and no store but through these methods.
 
+use super::acquaint::unmet;
 use super::{Common, Reply, Spec};
 use crate::device::{Device, TENANT as BACKEND, local};
 use crate::error::{Error, ErrorCode, Result};
@@ -409,8 +410,7 @@ impl<'a> Context<'a> {
         // A member may be shown though others may not: whether it may, its name and its bytes say.
         let (store, asked, job) = (self.core.evidence.clone(), slice.clone(), self.job.clone());
         let (read, why) = blocking(move || store.read_member(&asked, &job)).await??;
-        let device = of.device.clone();
-        if !self.core.guard(move |g| g.must_ask(&device, why)).await? {
+        if !self.must_ask(of, why).await? {
             return Ok(Reply::Done(read));
         }
         slice.secret = why.unwrap_or_default().to_owned();
@@ -419,8 +419,7 @@ impl<'a> Context<'a> {
 
     /// As [`Context::slice`]; `args` are those that `evidence` would be asked with.
     async fn shown(&self, of: &Held, slice: Disclosure, args: String) -> Result<Reply<Slice>> {
-        let (device, secret) = (of.device.clone(), of.secret.clone());
-        if !self.core.guard(move |g| g.must_ask(&device, secret.as_deref())).await? {
+        if !self.must_ask(of, of.secret.as_deref()).await? {
             let store = self.core.evidence.clone();
             return Ok(Reply::Done(blocking(move || store.read(&slice)).await??));
         }
@@ -445,6 +444,17 @@ impl<'a> Context<'a> {
     pub fn principal(&self) -> &Principal {
         &self.call.principal
     }
+    /// Whether a person is asked first: the device may be one that no session of this process was opened on.
+    async fn must_ask(&self, of: &Held, secret: Option<&str>) -> Result<bool> {
+        let (device, secret) = (of.device.clone(), secret.map(str::to_owned));
+        let met = self.core.acquaint(&device).await;
+        let ask = self.core.guard(move |g| (g.must_ask(&device, secret.as_deref()), g.place(&device).0)).await?;
+        match (ask, met) {
+            ((true, None), Err(e)) => Err(unmet(&of.device, &e)),
+            ((ask, _), _) => Ok(ask),
+        }
+    }
+
 
     pub(super) fn core(&self) -> &'a Arc<Core> {
         self.core

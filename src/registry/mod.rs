@@ -1,6 +1,7 @@
 //! What a command is, and everything that follows from its one definition: JSON and console parsing, schemas, help,
 //! documents. Knows no command by name.
 
+mod acquaint;
 mod adopt;
 mod args;
 mod captured;
