@@ -51,11 +51,12 @@ impl Context<'_> {
         let oldest = Timestamp::now().plus_secs(-ENDED_WITHIN_S);
         let asked = requests.iter().filter(|r| r.ended.is_none_or(|at| at > oldest)).map(|r| JobRow {
             command_id: r.command_id.clone(),
+        let left = left(self.core(), &requests).await?;
             tool: r.command.clone(),
             state: state_of(&r.phase).as_str(),
             device: Some(r.device.clone()),
             started: Some(r.created),
-            progress: None,
+            progress: left.contains(&r.id).then(|| LEFT.to_owned()),
         });
         let ran = self.core().sessions.jobs.of(&by);
         let ran = ran
@@ -254,6 +255,16 @@ pub async fn request_result(core: &Arc<Core>, view: &RequestView) -> Result<Resu
         ended => result.error = Some(ended_error(ended).map(|e| ErrorObject::from(&e)).unwrap_or_else(unknown_outcome)),
     }
     Ok(result)
+}
+
+/// Those that a backend goes on with and no process looks after.
+async fn left(core: &Arc<Core>, requests: &[RequestView]) -> Result<Vec<RequestId>> {
+    let begun = requests.iter().filter(|r| matches!(r.phase, Phase::Consuming)).map(|r| r.id.clone());
+    let begun: Vec<RequestId> = begun.collect();
+    if begun.is_empty() {
+        return Ok(begun);
+    }
+    core.guard(move |g| begun.into_iter().filter(|id| g.is_left(id).unwrap_or(false)).collect()).await
 }
 
 async fn done(core: &Arc<Core>, view: &RequestView, outcome: &Outcome, result: &mut ResultObject) -> Result<()> {
