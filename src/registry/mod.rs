@@ -14,7 +14,7 @@ mod schema;
 mod spec;
 
 pub use crate::guard::Shelved;
-pub use crate::session::TranscriptLine;
+pub use crate::session::{Examined, TranscriptLine};
 pub use args::{Common, canonical, one_line, split};
 pub use captured::seal_output;
 pub use context::{Call, Context, Core, blocking};

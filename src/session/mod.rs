@@ -6,6 +6,7 @@
 mod jobs;
 
 pub use jobs::{JobEntry, JobTable};
+pub use crate::device::Examined;
 
 use crate::config::Limits;
 use crate::device::{Device, Devices, Synced};
@@ -293,3 +294,11 @@ impl SessionManager {
         }
     }
 }
+    /// Whether the tenant can be worked with; `None` where none is configured.
+    pub async fn examine_tenant(&self) -> Result<Option<Examined>> {
+        match self.devices.tenant() {
+            Some(tenant) => tenant.examine().await.map(Some),
+            None => Ok(None),
+        }
+    }
+

@@ -93,6 +93,14 @@ pub struct Synced {
     pub rows: Vec<SyncRow>,
     pub failed: Option<Error>,
 }
+/// How much of the pack a library holds.
+pub struct Held {
+    pub scripts: usize,
+    pub of: usize,
+    /// The first file that has a name of the pack and other bytes.
+    pub drifted: Option<Error>,
+}
+
 
 impl Tenant {
     /// Uploads what the library lacks of the pack, verifies it by the listing, and deletes what an older pack left.
@@ -100,6 +108,20 @@ impl Tenant {
         let listed = by_name(self.client.library(job).await?);
         let mut synced = Synced { rows: Vec::new(), failed: None };
         let mut uploaded = Vec::new();
+    /// How much of the pack the library holds now.
+    pub(super) async fn held(&self, job: &Job) -> Result<Held> {
+        let listed = by_name(self.client.library(job).await?);
+        let mut held = Held { scripts: 0, of: pack::scripts().len(), drifted: None };
+        for script in pack::scripts() {
+            match judge(&listed, script, &script.file_name()) {
+                Ok(()) => held.scripts += 1,
+                Err(e) if e.code == ErrorCode::ScriptDrift => held.drifted = held.drifted.or(Some(e)),
+                Err(_) => {}
+            }
+        }
+        Ok(held)
+    }
+
         for script in pack::scripts() {
             self.put(script, &listed, &mut uploaded, &mut synced, job).await;
         }

@@ -12,6 +12,7 @@ mod collect;
 mod device;
 mod document;
 mod effect;
+pub mod examine;
 mod fetch;
 mod gunzip;
 pub mod library;
