@@ -142,7 +142,7 @@ impl<'a> Context<'a> {
         let id = DeviceId::new(BACKEND);
         if self.core.sessions.describe(&id).is_none() {
             return Err(Error::new(ErrorCode::Unsupported, "no Defender tenant is configured")
-                .hint("add [defender] to the configuration"));
+                .hint("add [defender] with tenant_id, client_id and client_secret_file to the configuration"));
         }
         let spec = self.call.spec;
         if self.core.role(&self.call.principal, &id).await? < spec.role {

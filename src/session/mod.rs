@@ -277,7 +277,7 @@ impl SessionManager {
         match self.devices.tenant() {
             Some(tenant) => tenant.sync(job).await,
             None => Err(Error::new(ErrorCode::Unsupported, "there is no tenant whose library could be synchronised")
-                .hint("add [defender] to the configuration: docs/defender.md")),
+                .hint("add [defender] with tenant_id, client_id and client_secret_file to the configuration")),
         }
     }
 

@@ -36,7 +36,12 @@ impl Listing {
             return Ok(());
         }
         let hashes = by_name(client.library(job).await?);
-        let judged = judge(&hashes, script, &name);
+        let judged = judge(&hashes, script, &name).map_err(|e| match e.code {
+            ErrorCode::ScriptDrift => {
+                Error::new(e.code, format!("{}; it was not run", e.message)).hint(e.hint.unwrap_or_default())
+            }
+            _ => e,
+        });
         *listing = Some((Instant::now(), hashes));
         judged
     }
@@ -73,7 +78,7 @@ fn drift(script: &Script, name: &str, listed: &[Option<Sha256>]) -> Error {
         Some(other) => format!("the library's {name} is not ours: it lists {other}, ours is {}", script.sha256()),
         None => format!("the library lists no hash for {name}"),
     };
-    Error::new(ErrorCode::ScriptDrift, format!("{what}; it was not run"))
+    Error::new(ErrorCode::ScriptDrift, what)
         .hint(format!("find out who changed it; delete it in the portal, then {SYNC}"))
 }
 
@@ -88,11 +93,6 @@ row! {
     }
 }
 
-/// What a synchronisation did, and why it is not all where it is not.
-pub struct Synced {
-    pub rows: Vec<SyncRow>,
-    pub failed: Option<Error>,
-}
 /// How much of the pack a library holds.
 pub struct Held {
     pub scripts: usize,
@@ -101,13 +101,13 @@ pub struct Held {
     pub drifted: Option<Error>,
 }
 
+/// What a synchronisation did, and why it is not all where it is not.
+pub struct Synced {
+    pub rows: Vec<SyncRow>,
+    pub failed: Option<Error>,
+}
 
 impl Tenant {
-    /// Uploads what the library lacks of the pack, verifies it by the listing, and deletes what an older pack left.
-    pub async fn sync(&self, job: &Job) -> Result<Synced> {
-        let listed = by_name(self.client.library(job).await?);
-        let mut synced = Synced { rows: Vec::new(), failed: None };
-        let mut uploaded = Vec::new();
     /// How much of the pack the library holds now.
     pub(super) async fn held(&self, job: &Job) -> Result<Held> {
         let listed = by_name(self.client.library(job).await?);
@@ -122,6 +122,11 @@ impl Tenant {
         Ok(held)
     }
 
+    /// Uploads what the library lacks of the pack, verifies it by the listing, and deletes what an older pack left.
+    pub async fn sync(&self, job: &Job) -> Result<Synced> {
+        let listed = by_name(self.client.library(job).await?);
+        let mut synced = Synced { rows: Vec::new(), failed: None };
+        let mut uploaded = Vec::new();
         for script in pack::scripts() {
             self.put(script, &listed, &mut uploaded, &mut synced, job).await;
         }
