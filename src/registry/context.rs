@@ -4,7 +4,7 @@
 
 use super::acquaint::unmet;
 use super::{Common, Reply, Spec};
-use crate::device::{Device, TENANT as BACKEND, local};
+use crate::device::{Device, Fut, TENANT as BACKEND, local};
 use crate::error::{Error, ErrorCode, Result};
 use crate::evidence::{Custody, Held, MAX_LENGTH, PACKAGE_LIMIT, Sealed, Slice, Store};
 use crate::guard::{Admission, DISCLOSURE, Guard, Intent, Shelved};
@@ -14,7 +14,7 @@ use crate::model::{
     EnterQuery, FileFacts, FileQuery, ItemName, Job, LibraryItem, PackageFacts, SessionId, Sha256, Step, Wish,
 };
 use crate::principal::{Principal, Role, Transport};
-use crate::session::{ConnectionId, Session, SessionManager};
+use crate::session::{ConnectionId, JobEntry, Kept, Session, SessionManager};
 use crate::shape::Wanted;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -28,6 +28,14 @@ pub struct Core {
     pub sessions: SessionManager,
     pub evidence: Arc<Store>,
     pub library: Arc<Library>,
+    /// Who goes on with reads that another process began.
+    pub resume: OnceLock<Box<dyn Resume>>,
+}
+
+/// Goes on with a read that another process began.
+pub trait Resume: Send + Sync {
+    /// Makes it a job of this process, and returns once it has ended or is known to go on. Nothing is begun twice.
+    fn resume(&self, kept: Kept) -> Fut<'_, Result<Arc<JobEntry>>>;
 }
 
 impl Core {
@@ -170,6 +178,7 @@ impl<'a> Context<'a> {
 
     async fn propose_on<T>(&self, device: &Arc<dyn Device>, wish: Wish) -> Result<Reply<T>> {
         device.supports(&wish)?;
+        self.let_go();
         let intent = self.intent(&device.describe());
         if let Some(pending) = self.admit(&intent).await? {
             return Ok(pending);
@@ -178,6 +187,14 @@ impl<'a> Context<'a> {
         self.job.check()?;
         let view = self.core.guard(move |g| g.submit(intent, steps)).await??;
         Ok(Reply::Pending(Box::new(view)))
+    }
+
+    /// What asks a person is asked for by who wants it, and never again by itself.
+    fn let_go(&self) {
+        if let Some(kept) = self.job.kept() {
+            self.job.keep(None);
+            kept.ended(None);
+        }
     }
 
     /// What the policy has a say in, put into the wish.
@@ -197,6 +214,7 @@ impl<'a> Context<'a> {
         let shelved = self.shelved(file).await?;
         let device = self.device()?;
         device.supports(&wish(shelved.item.clone()))?;
+        self.let_go();
         let intent = self.intent(&device.describe());
         if let Some(pending) = self.admit(&intent).await? {
             return Ok(pending);
@@ -426,12 +444,24 @@ impl<'a> Context<'a> {
         self.ask_to_show(of, slice, args).await
     }
 
+    /// Whether a person is asked first: the device may be one that no session of this process was opened on.
+    async fn must_ask(&self, of: &Held, secret: Option<&str>) -> Result<bool> {
+        let (device, secret) = (of.device.clone(), secret.map(str::to_owned));
+        let met = self.core.acquaint(&device).await;
+        let ask = self.core.guard(move |g| (g.must_ask(&device, secret.as_deref()), g.place(&device).0)).await?;
+        match (ask, met) {
+            ((true, None), Err(e)) => Err(unmet(&of.device, &e)),
+            ((ask, _), _) => Ok(ask),
+        }
+    }
+
     async fn ask_to_show(&self, of: &Held, slice: Disclosure, args: String) -> Result<Reply<Slice>> {
         // The device may be gone by now: what was collected from it is here.
         let device = self.core.sessions.describe(&of.device).ok_or_else(|| {
             Error::new(ErrorCode::NoDevice, format!("the file is of {}, which is no device here", of.device))
                 .hint("devices lists what there is")
         })?;
+        self.let_go();
         let intent = Intent { command: DISCLOSURE, args, ..self.intent(&device) };
         if let Some(pending) = self.admit(&intent).await? {
             return Ok(pending);
@@ -444,17 +474,6 @@ impl<'a> Context<'a> {
     pub fn principal(&self) -> &Principal {
         &self.call.principal
     }
-    /// Whether a person is asked first: the device may be one that no session of this process was opened on.
-    async fn must_ask(&self, of: &Held, secret: Option<&str>) -> Result<bool> {
-        let (device, secret) = (of.device.clone(), secret.map(str::to_owned));
-        let met = self.core.acquaint(&device).await;
-        let ask = self.core.guard(move |g| (g.must_ask(&device, secret.as_deref()), g.place(&device).0)).await?;
-        match (ask, met) {
-            ((true, None), Err(e)) => Err(unmet(&of.device, &e)),
-            ((ask, _), _) => Ok(ask),
-        }
-    }
-
 
     pub(super) fn core(&self) -> &'a Arc<Core> {
         self.core

@@ -17,7 +17,7 @@ pub use crate::guard::Shelved;
 pub use crate::session::{Examined, TranscriptLine};
 pub use args::{Common, canonical, one_line, split};
 pub use captured::seal_output;
-pub use context::{Call, Context, Core, blocking};
+pub use context::{Call, Context, Core, Resume, blocking};
 pub(crate) use follow::running;
 pub use follow::{Followed, JobRow, request_result};
 pub use help::{command_help, command_table, console_spec};

@@ -15,6 +15,7 @@ mod effect;
 pub mod examine;
 mod fetch;
 mod gunzip;
+mod kept;
 pub mod library;
 mod machines;
 mod pack;
