@@ -154,6 +154,8 @@ async fn run(
 /// be asked, nothing can be done there either.
 async fn look_again(core: &Arc<Core>, view: &RequestView) {
     if view.disclosure.is_some() {
+        // What is shown is here, whether or not anybody can be asked.
+        let _ = core.acquaint(&view.device).await;
         return;
     }
     if let Ok(device) = core.sessions.device(view.device.as_str(), &Arc::default()).await

@@ -6,6 +6,7 @@
 
 mod page;
 mod record;
+mod resume;
 mod sweep;
 mod work;
 
@@ -25,7 +26,7 @@ use crate::session::{ConnectionId, JobEntry, Session, SessionManager};
 use crate::shape::{self, ResultObject, Rows, Selection};
 use record::TurnedAway;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use work::{FixedAnswers, NEVER, STOP_GRACE, Work, broken_off};
 
@@ -88,18 +89,21 @@ impl Dispatcher {
             );
         }
         let log = Log::new(config.home.join("audit"));
-        let sessions = SessionManager::new(Devices::new(config), config.limits, config.home.join("snapshots"));
-        Arc::new(Dispatcher {
+        let sessions = SessionManager::new(Devices::new(config), config.limits, &config.home);
+        let dispatcher = Arc::new(Dispatcher {
             core: Arc::new(Core {
                 guard: Arc::new(Guard::new(config, log.clone())),
                 sessions,
                 evidence: Arc::new(Store::new(&config.home, log.clone())),
                 library: Arc::new(Library::new(&config.home, &config.library_keys)),
+                resume: OnceLock::new(),
             }),
             log,
             connections: AtomicU64::new(1),
             fixed: Arc::default(),
-        })
+        });
+        dispatcher.resumes();
+        dispatcher
     }
 
     pub fn connect(self: &Arc<Self>, transport: Transport) -> Arc<Connection> {
@@ -121,17 +125,20 @@ impl Dispatcher {
     }
 
     /// Waits until no command runs, at most `patience`; what still runs then is stopped, and gets [`LAST_WORD`] to end
-    /// and go on record.
+    /// and go on record. What is kept for another process goes on without this one.
     pub async fn drain(&self, patience: Duration) {
-        if tokio::time::timeout(patience, self.idle()).await.is_err() {
-            self.core.sessions.jobs.running().iter().for_each(|e| e.job.cancel());
+        // Whoever took one over only looked how far it is.
+        let began_here = |e: &JobEntry| !e.resumed || e.job.kept().is_none();
+        if tokio::time::timeout(patience, self.idle(began_here)).await.is_err() {
+            let running = self.core.sessions.jobs.running();
+            running.iter().filter(|e| e.job.kept().is_none()).for_each(|e| e.job.cancel());
             // What does not stop is left behind.
-            let _ = tokio::time::timeout(LAST_WORD, self.idle()).await;
+            let _ = tokio::time::timeout(LAST_WORD, self.idle(|e| e.job.kept().is_none())).await;
         }
     }
 
-    async fn idle(&self) {
-        for entry in self.core.sessions.jobs.running() {
+    async fn idle(&self, is_waited_for: impl Fn(&JobEntry) -> bool) {
+        for entry in self.core.sessions.jobs.running().iter().filter(|e| is_waited_for(e)) {
             entry.ended().await;
         }
     }
@@ -167,7 +174,7 @@ impl Connection {
         };
         let started = Instant::now();
         let answered = match self.prepare(id.clone(), tool, args, extent).await {
-            Ok((call, session)) => self.run(tool, call, session, extent).await,
+            Ok((call, session)) => self.run(tool, call, session, extent, args).await,
             Err(e) => {
                 if tool.spec().is_recorded() {
                     self.turned_away(tool.spec().name, &id, &e).record(&self.dispatcher.core).await;
@@ -303,12 +310,15 @@ impl Connection {
         call: Call,
         session: Option<Arc<Session>>,
         extent: Extent,
+        args: &str,
     ) -> Answered {
         let core = &self.dispatcher.core;
         let spec = call.spec;
         let background = call.common.background;
         let limits = core.sessions.limits();
         let limit = Duration::from_secs(if spec.long { limits.long_command_s } else { limits.command_s });
+        let kept = resume::keep(core, &call, session.as_ref(), args).await;
+        let limit = resume::limit(kept.as_deref(), limit);
         let entry = Arc::new(JobEntry::new(
             call.command_id.clone(),
             spec.name,
@@ -331,6 +341,7 @@ impl Connection {
             return tokio::spawn(work.at_once()).await.unwrap_or_else(|broken| broken_off(&entry, broken));
         }
         core.sessions.jobs.add(entry.clone());
+        resume::held(&entry, kept);
         let limit = if work.is_sweep() { NEVER } else { limit };
         let task = tokio::spawn(work.within());
         if background {

@@ -82,6 +82,7 @@ fn check_owner(path: &Path, stat: &rustix::fs::Stat) -> Result<()> {
 ///
 /// The lock is given back in so many words: closing would not do, since every child of this process holds the file too
 /// between its fork and its exec.
+#[derive(Debug)]
 pub struct Locked(File);
 
 impl Locked {

@@ -227,7 +227,7 @@ fn a_read_of_a_device_that_is_off_ends_and_leaves_nothing_behind() {
     bench.tenant.control(json!({"device": {"device": device, "online": false, "set": {"healthStatus": "Inactive"}}}));
     let config = std::fs::read_to_string(bench.tenant.config()).expect("a configuration");
     std::fs::write(bench.tenant.config(), format!("{config}\n[limits]\ncommand_s = 3\n")).expect("a file");
-    let hidden = bench.call("connect", json!({"device": device}), "local")["data"]["hidden"].to_string();
+    let hidden = bench.call("connect", json!({}), &device)["data"]["hidden"].to_string();
     assert!(hidden.contains("Inactive") && hidden.contains("3 days"), "{hidden}");
     assert_eq!(bench.error("services", json!({}), &device)["code"], "E_DEVICE_OFFLINE");
     let cancels = bench.tenant.log().iter().filter(|r| r.path.ends_with("/cancel")).count();

@@ -220,3 +220,160 @@ fn a_registry_value_comes_back_by_its_undo_id() {
     case.approve(&pending, "").expect(0);
     assert!(there().contains("SecurityHealth"));
 }
+
+/// Gives a device these tags of its own.
+fn tag(case: &Case, name: &str, tags: &[&str]) {
+    case.tenant.control(json!({ "device": { "device": name, "set": { "machineTags": tags } } }));
+}
+
+#[test]
+fn what_was_collected_is_shown_by_what_the_tenant_says_of_its_device() {
+    let groups = |_: &Simulator| {
+        let group =
+            |name: &str, tier: &str| format!("[[group]]\nname = \"{name}\"\ntier = \"{tier}\"\ntags = [\"{name}\"]\n");
+        group("lab", "T3") + &group("servers", "T1")
+    };
+    let case = Case::new(&[], "allow_shared_account = true", groups);
+    let (_, name) = case.tenant.device("windows");
+    tag(&case, &name, &["lab"]);
+    case.sync();
+    let path = r"C:\Windows\System32\drivers\etc\hosts";
+    let sealed = case.call(&name, "getfile", json!({ "path": path })).expect(0).json()["data"]["sha256"].clone();
+    // A process that has met no device.
+    let shown = || case.run(&["call", "evidence", &json!({ "sha256": sealed }).to_string()], "");
+    let content = shown().expect(0).json()["data"]["content"].clone();
+    assert!(content.as_str().is_some_and(|text| !text.is_empty()), "{content}");
+    tag(&case, &name, &["lab", "servers"]);
+    let refused = shown().expect(3).json()["error"].clone();
+    assert_eq!(refused["code"], "E_POLICY_INVALID", "no rule shows what is on servers: {refused}");
+    case.tenant.control(json!({ "permissions": { "revoke": ["Machine.Read.All", "Machine.ReadWrite.All"] } }));
+    let unasked = shown().expect(1).json()["error"].clone();
+    assert_eq!(unasked["code"], "E_BACKEND");
+    assert!(unasked.to_string().contains("its tenant could not be asked"), "{unasked}");
+    assert!(unasked.to_string().contains("Machine.Read.All"), "{unasked}");
+}
+
+#[test]
+fn connect_opens_the_device_that_the_command_line_names() {
+    let (case, name) = Case::of("windows", &[]);
+    let opened = |arguments: &[&str]| case.run(arguments, "").expect(0).json()["device"]["name"].clone();
+    assert_eq!(opened(&["call", "connect", "--device", &name]), name);
+    assert_eq!(opened(&["call", "connect", r#"{"comment":"case 7"}"#, "--device", &name]), name);
+    assert_eq!(opened(&["call", "connect", &json!({ "device": name }).to_string()]), name);
+    assert_ne!(opened(&["call", "connect"]), name);
+    let twice = case.run(&["call", "connect", r#"{"device":"local"}"#, "--device", &name], "");
+    refused(twice, 2, "E_BAD_ARGS");
+}
+
+#[test]
+fn a_plan_of_steps_is_adopted_with_all_that_it_did() {
+    if !support::tools::root() {
+        return;
+    }
+    let (case, name) = Case::of("linux", &["--action-ms", "1500"]);
+    case.sync();
+    let found = case.call(&name, "findfile", json!({ "name": "*", "path": "/home", "max_depth": 4 })).expect(0).json();
+    let rows = found["data"]["rows"].as_array().expect("rows").clone();
+    let files: Vec<String> = rows.iter().filter(|r| r["kind"] == "file").take(2).map(|r| text(&r["path"])).collect();
+    let before = case.tenant.count("run_live_response");
+    let pending = case.ask(&name, "remediate", json!({ "type": "file", "ids": files }));
+    let resolved = case.tenant.count("run_live_response");
+    assert!(resolved > before);
+    let arguments = ["--config", case.config.as_str(), "approvals", "approve", &request(&pending)];
+    let mut approver = case.home.start(&arguments, format!("{}\n", case.person.code()));
+    let deadline = Instant::now() + PATIENCE;
+    while case.tenant.count("run_live_response") < resolved + 2 {
+        assert!(Instant::now() < deadline, "the second step was not begun");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    approver.kill().expect("a process");
+    let _ = ended(approver);
+    let jobs = case.run(&["call", "jobs"], "").expect(0).json()["data"]["rows"].clone();
+    let row = jobs.as_array().expect("rows").iter().find(|row| row["command_id"] == pending["command_id"]);
+    let row = row.expect("the command").clone();
+    assert_eq!(row["state"], "running", "{row}");
+    assert!(text(&row["progress"]).contains("status"), "{row}");
+    let deadline = Instant::now() + PATIENCE;
+    let status = loop {
+        let status = case.status(&pending);
+        if status["state"] != "running" {
+            break status;
+        }
+        assert!(Instant::now() < deadline, "{status}");
+        std::thread::sleep(Duration::from_millis(200));
+    };
+    assert_eq!((&status["state"], &status["verified"]), (&json!("completed"), &json!("yes")), "{status}");
+    let done: Vec<String> = status["data"]["rows"].as_array().expect("rows").iter().map(|r| text(&r["id"])).collect();
+    assert_eq!(done, files, "{status}");
+    assert_eq!(case.tenant.count("run_live_response"), resolved + 2);
+}
+
+#[test]
+fn what_is_no_value_of_its_type_is_asked_of_nobody() {
+    let group = |_: &Simulator| "[[group]]\nname = \"lab\"\ntier = \"T3\"\ndevices = [\"defender\"]\n".to_owned();
+    let case = Case::new(&[], "allow_shared_account = true", group);
+    let ask = |kind: &str, value: &str, expires: Option<&str>| {
+        let add = json!({ "action": "add", "type": kind, "value": value, "expires": expires });
+        case.run(&["call", "indicator", &add.to_string()], "")
+    };
+    for (kind, value) in [("sha256", "abc"), ("ip", "10.0.0.1"), ("domain", "*.example"), ("url", "bad.example")] {
+        let e = ask(kind, value, None).expect(2).json()["error"].clone();
+        assert_eq!(e["code"], "E_BAD_ARGS", "{kind} {value}");
+        assert!(e["hint"].is_string() && text(&e["message"]).contains(value), "{e}");
+    }
+    refused(ask("domain", "bad.example", Some("2020-01-01T00:00:00Z")), 2, "E_BAD_ARGS");
+    assert_eq!((case.tenant.count("indicators"), case.home.count("request.created")), (0, 0));
+    assert_eq!(ask("ip", "203.0.113.9", Some("2120-01-01T00:00:00Z")).expect(4).json()["state"], "pending_approval");
+}
+
+#[test]
+fn doctor_says_what_the_tenant_lacks_and_nothing_secret() {
+    let (case, _) = Case::of("linux", &[]);
+    let facts = || -> Vec<Value> {
+        let said = case.run(&["doctor", "--json"], "");
+        let (out, secret) = (said.out(), std::fs::read_to_string(case.tenant.folder().join("defender.secret")));
+        assert!(!out.contains(secret.expect("a secret").trim()) && !out.contains("eyJ"), "{out}");
+        serde_json::from_str(&out).expect("rows")
+    };
+    let of = |rows: &[Value], check: &str| rows.iter().find(|r| r["check"] == check).cloned().unwrap_or_default();
+    let rows = facts();
+    assert_eq!(of(&rows, "tenant")["state"], "ok", "{rows:?}");
+    assert_eq!(
+        (of(&rows, "permissions")["state"].clone(), of(&rows, "clock")["state"].clone()),
+        (json!("ok"), json!("ok"))
+    );
+    let library = of(&rows, "tenant library");
+    assert!(text(&library["fact"]).starts_with("holds 0 of ") && text(&library["hint"]).contains("library sync"));
+    case.sync();
+    assert!(text(&of(&facts(), "tenant library")["fact"]).starts_with("holds all "));
+    case.tenant.control(json!([
+        { "permissions": { "revoke": ["Machine.Isolate", "Library.Manage"] } },
+        { "clock_offset_s": -7200 },
+    ]));
+    let rows = facts();
+    let lacks = text(&of(&rows, "permissions")["fact"]);
+    assert!(lacks.contains("Machine.Isolate (isolate, release)") && !lacks.contains("Machine.Scan"), "{lacks}");
+    assert!(text(&of(&rows, "tenant library")["fact"]).contains("Library.Manage"), "{rows:?}");
+    assert!(text(&of(&rows, "clock")["fact"]).contains("s ahead of"), "{rows:?}");
+    case.tenant.control(json!({ "secret": "expired" }));
+    let rows = facts();
+    assert!(text(&of(&rows, "tenant")["fact"]).contains("expired"), "{rows:?}");
+}
+
+#[test]
+fn what_a_device_or_a_host_cannot_says_what_can_be_done() {
+    let (case, name) = Case::of("linux", &[]);
+    let e = case.call(&name, "isolate", json!({ "type": "selective" })).expect(3).json()["error"].clone();
+    assert_eq!(e["code"], "E_UNSUPPORTED");
+    assert!(text(&e["message"]).contains("fully or not at all") && text(&e["hint"]).contains("full"), "{e}");
+    let e = case.call(&name, "processes", json!({})).expect(3).json()["error"].clone();
+    assert!(e["code"] == "E_UNSUPPORTED" && text(&e["hint"]).contains("library sync"), "{e}");
+    let home = Home::new();
+    for tool in ["hunt", "indicator"] {
+        let arguments = if tool == "hunt" { json!({ "query": "T" }) } else { json!({}) };
+        let e = home.call(tool, arguments).expect(3).json()["error"].clone();
+        assert!(e["code"] == "E_UNSUPPORTED" && text(&e["hint"]).contains("client_secret_file"), "{e}");
+        let help = home.call("help", json!({ "command": tool })).expect(0).json();
+        assert!(text(&help["data"]["help"]).contains(tool), "{help}");
+    }
+}

@@ -21,6 +21,8 @@ use std::time::Duration;
 
 /// More than any tool reads; what is longer is refused by its size.
 const MAX_STDIN: u64 = 16 << 20;
+/// The tool that opens sessions.
+const CONNECT: &str = "connect";
 /// What a cancelled command gets to end by itself, and the log to be written.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -30,9 +32,9 @@ pub(super) struct Args {
     tool: String,
     /// Its arguments, a JSON object; - reads them from stdin
     json: Option<String>,
-    /// The device of the session, by id or name
-    #[arg(long, default_value = "local", value_name = "NAME")]
-    device: String,
+    /// The device of the session, by id or name [default: local]
+    #[arg(long, value_name = "NAME")]
+    device: Option<String>,
 }
 
 /// A result on its way to stdout: as text, and what the process ends with.
@@ -82,9 +84,14 @@ async fn called(config: &Config, args: &Args, json: &str) -> Result<Printed> {
 }
 
 async fn answer(connection: &Arc<Connection>, args: &Args, json: &str) -> Result<Printed> {
+    let named = match args.device.as_deref().filter(|_| args.tool == CONNECT) {
+        Some(device) => with_device(json, device)?,
+        None => None,
+    };
+    let json = named.as_deref().unwrap_or(json);
     if needs_session(&args.tool, json) {
-        let device = serde_json::json!({ "device": args.device }).to_string();
-        let connected = connection.call("connect", &device, Extent::Page).await?.result;
+        let device = serde_json::json!({ "device": args.device.as_deref().unwrap_or("local") }).to_string();
+        let connected = connection.call(CONNECT, &device, Extent::Page).await?.result;
         if connected.is_error() {
             return Ok(Printed { exit: exit_of(&connected), json: render(&connected) });
         }
@@ -106,6 +113,28 @@ async fn answer(connection: &Arc<Connection>, args: &Args, json: &str) -> Result
         return Ok(Printed { exit: usage_or(&first), json: render(&first) });
     }
     follow(connection, &id).await
+}
+
+/// The arguments of `connect` with the device that the command line names; `None` where they are no object.
+fn with_device(json: &str, device: &str) -> Result<Option<String>> {
+    #[derive(Deserialize)]
+    struct Named {
+        device: Option<String>,
+    }
+    let (Ok(own), Some((_, rest))) = (serde_json::from_str::<Named>(json), json.split_once('{')) else {
+        return Ok(None);
+    };
+    match own.device {
+        Some(own) if own != device => {
+            let what = format!("the device is named twice: {own:?} in the arguments, {device:?} by --device");
+            Err(Error::new(ErrorCode::BadArgs, what).hint("name it once"))
+        }
+        Some(_) => Ok(None),
+        None => {
+            let comma = if rest.trim_start().starts_with('}') { "" } else { "," };
+            Ok(Some(format!("{{\"device\":{}{comma}{rest}", serde_json::Value::from(device))))
+        }
+    }
 }
 
 /// A call that will be refused for its arguments opens no session first.
@@ -187,6 +216,16 @@ fn exit_code(state: &str, code: Option<&str>, usage: bool) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connect_goes_where_the_command_line_says() {
+        let with = |json: &str| with_device(json, "a\"b").unwrap();
+        assert_eq!(with("{}").as_deref(), Some(r#"{"device":"a\"b"}"#));
+        assert_eq!(with(r#" { "comment": "x" }"#).as_deref(), Some(r#"{"device":"a\"b", "comment": "x" }"#));
+        assert_eq!(with(r#"{"device":"a\"b"}"#), None);
+        assert_eq!(with("[{}]"), None);
+        assert_eq!(with_device(r#"{"device":"c"}"#, "d").unwrap_err().code, ErrorCode::BadArgs);
+    }
 
     #[test]
     fn a_state_has_its_exit_code() {

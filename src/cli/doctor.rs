@@ -5,8 +5,10 @@ use super::{Exit, listing};
 use crate::audit;
 use crate::config::Config;
 use crate::dispatcher::Dispatcher;
-use crate::error::{ErrorCode, Result};
+use crate::error::{Error, ErrorCode, Result};
+
 use crate::model::row;
+use crate::registry::Examined;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -24,7 +26,7 @@ row! {
         /// `ok`; `limited`: less is seen or done; `broken`: something refuses to work.
         pub state: &'static str,
         pub fact: String,
-        pub hint: Option<&'static str>,
+        pub hint: Option<String>,
     }
 }
 
@@ -32,12 +34,12 @@ fn ok(check: &'static str, fact: impl Into<String>) -> CheckRow {
     CheckRow { check, state: "ok", fact: fact.into(), hint: None }
 }
 
-fn limited(check: &'static str, fact: impl Into<String>, hint: &'static str) -> CheckRow {
-    CheckRow { check, state: "limited", fact: fact.into(), hint: Some(hint) }
+fn limited(check: &'static str, fact: impl Into<String>, hint: impl Into<String>) -> CheckRow {
+    CheckRow { check, state: "limited", fact: fact.into(), hint: Some(hint.into()) }
 }
 
-fn broken(check: &'static str, fact: impl Into<String>, hint: &'static str) -> CheckRow {
-    CheckRow { check, state: "broken", fact: fact.into(), hint: Some(hint) }
+fn broken(check: &'static str, fact: impl Into<String>, hint: impl Into<String>) -> CheckRow {
+    CheckRow { check, state: "broken", fact: fact.into(), hint: Some(hint.into()) }
 }
 
 pub(super) fn run(config: Result<Config>, args: Args, io: &mut Io) -> Result<Exit> {
@@ -55,6 +57,7 @@ pub(super) fn run(config: Result<Config>, args: Args, io: &mut Io) -> Result<Exi
     about_host(&mut rows);
     for row in &mut rows {
         row.fact = crate::shape::scrub(&row.fact).into_owned();
+        row.hint = row.hint.take().map(|hint| crate::shape::scrub(&hint).into_owned());
     }
     let exit = if rows.iter().any(|r| r.state == "broken") { Exit::Failed } else { Exit::Done };
     listing::print(&rows, &["check", "state", "fact", "hint"], args.json, io)?;
@@ -83,6 +86,51 @@ fn about_state(config: &Config, rows: &mut Vec<CheckRow>) {
     rows.push(match audit::verify(&config.home.join("audit"), None) {
         Ok(v) => ok("audit log", format!("{} records hold", v.records)),
         Err(b) => broken("audit log", b.to_string(), "keep a copy, find out who changed it"),
+    });
+    match super::block_on(core.sessions.examine_tenant()) {
+        Ok(None) => {}
+        Ok(Some(examined)) => about_tenant(examined, rows),
+        Err(e) => rows.push(told("tenant", e)),
+    }
+}
+
+/// Clocks that differ by more are worth a word: Entra allows five minutes.
+const SKEW_S: u64 = 240;
+
+fn told(check: &'static str, e: Error) -> CheckRow {
+    let hint = e.hint.unwrap_or_else(|| "docs/defender.md says how a tenant is set up".into());
+    broken(check, format!("{}: {}", e.code, e.message), hint)
+}
+
+fn about_tenant(examined: Examined, rows: &mut Vec<CheckRow>) {
+    rows.push(ok("tenant", "signed in"));
+    rows.push(match examined.lacks {
+        None => limited("permissions", "the token does not say which it has", "a call that lacks one names it"),
+        Some(lacks) if lacks.is_empty() => ok("permissions", "all that the commands need"),
+        Some(lacks) => {
+            let each = lacks.iter().map(|l| format!("{} ({})", l.permission, l.needed_by)).collect::<Vec<_>>();
+            let hint = "give them to the app in Entra as application permissions, with an administrator's consent";
+            limited("permissions", format!("without {}", each.join("; ")), hint)
+        }
+    });
+    rows.push(match examined.skew_s {
+        Some(skew) if skew.unsigned_abs() > SKEW_S => {
+            let side = if skew > 0 { "ahead of" } else { "behind" };
+            limited("clock", format!("{} s {side} Entra's", skew.unsigned_abs()), "set the clock of this host")
+        }
+        Some(_) => ok("clock", "as Entra's"),
+        None => limited("clock", "Entra did not tell the time", "compare it with another clock"),
+    });
+    rows.push(match examined.library {
+        Err(e) => told("tenant library", e),
+        Ok(held) => match held.drifted {
+            Some(e) => told("tenant library", e),
+            None if held.scripts == held.of => ok("tenant library", format!("holds all {} scripts", held.of)),
+            None => {
+                let fact = format!("holds {} of {} scripts", held.scripts, held.of);
+                limited("tenant library", fact, "live-response library sync puts them there")
+            }
+        },
     });
 }
 

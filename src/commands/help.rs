@@ -4,7 +4,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::model::{Listing, row};
 use crate::nearest::nearest;
 use crate::principal::Role;
-use crate::registry::{Command, Context, Effect, Reply, Spec, command_help};
+use crate::registry::{Command, Context, Effect, Reply, Spec, Tool, command_help};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -56,8 +56,9 @@ impl Command for Help {
             let rows = cx.tools().iter().map(|t| row_of(t.spec())).collect();
             return Ok(Reply::Done(Listing { rows, extra: Text::default() }));
         };
-        let found = cx.tools().iter().find(|t| t.spec().name == name || t.spec().aliases.contains(&name.as_str()));
-        let Some(tool) = found else {
+        let is = |t: &&&dyn Tool| t.spec().name == name || t.spec().aliases.contains(&name.as_str());
+        // Of what is not listed here there is help all the same: its hints name it.
+        let Some(tool) = cx.tools().iter().find(is).or_else(|| super::TENANT.iter().find(is)) else {
             let shown: String = name.chars().take(60).collect();
             let e = Error::new(ErrorCode::UnknownCommand, format!("there is no command {shown:?}"));
             return Err(match nearest(&name, cx.tools().iter().map(|t| t.spec().name)) {

@@ -1,7 +1,7 @@
 //! `indicator`: what the tenant warns of, blocks or allows on every device.
 
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{IndicatorQuery, IndicatorRow, Timestamp, Wish};
+use crate::model::{IndicatorKind, IndicatorQuery, IndicatorRow, Timestamp, Wish};
 use crate::principal::Role;
 use crate::registry::{Command, Context, Effect, ListingOrOutcome, Reply, Spec};
 use schemars::JsonSchema;
@@ -21,18 +21,6 @@ enum Action {
 
 #[derive(Deserialize, JsonSchema, Clone, Copy)]
 #[serde(rename_all = "lowercase")]
-enum Kind {
-    Sha1,
-    Sha256,
-    Md5,
-    Ip,
-    Domain,
-    Url,
-    Certificate,
-}
-
-#[derive(Deserialize, JsonSchema, Clone, Copy)]
-#[serde(rename_all = "lowercase")]
 enum What {
     Audit,
     Warn,
@@ -48,7 +36,7 @@ pub struct Args {
     /// Default list
     action: Option<Action>,
     /// For add; in list only these
-    r#type: Option<Kind>,
+    r#type: Option<IndicatorKind>,
     /// For add; in list only these
     value: Option<String>,
     /// For add; default audit
@@ -61,20 +49,6 @@ pub struct Args {
     expires: Option<Timestamp>,
     /// For remove
     id: Option<String>,
-}
-
-impl Kind {
-    const fn word(self) -> &'static str {
-        match self {
-            Kind::Sha1 => "FileSha1",
-            Kind::Sha256 => "FileSha256",
-            Kind::Md5 => "FileMd5",
-            Kind::Ip => "IpAddress",
-            Kind::Domain => "DomainName",
-            Kind::Url => "Url",
-            Kind::Certificate => "CertificateThumbprint",
-        }
-    }
 }
 
 impl What {
@@ -115,15 +89,22 @@ impl Command for Indicator {
                 let (Some(kind), Some(value)) = (args.r#type, args.value) else {
                     return Err(bad("add needs type and value"));
                 };
-                let title = args.title.unwrap_or_else(|| format!("live-response: {value}"));
+                let value = kind.value(&value).map_err(|what| {
+                    let shown: String = value.chars().take(80).collect();
+                    bad(&format!("{shown:?} is no value of its type")).hint(what)
+                })?;
+                if let Some(past) = args.expires.filter(|at| *at <= Timestamp::now()) {
+                    return Err(bad(&format!("it would have expired already, at {past}"))
+                        .hint("give a time to come, or none: then it does not expire"));
+                }
+                let named = || value.chars().take(TEXT_CHARS / 2).collect::<String>();
+                let title = args.title.unwrap_or_else(|| format!("live-response: {}", named()));
                 let description = args.description.unwrap_or_else(|| title.clone());
-                let is_line = |text: &str, max: usize| {
-                    !text.is_empty() && text.chars().count() <= max && !text.chars().any(char::is_control)
+                let is_line = |text: &str| {
+                    !text.is_empty() && text.chars().count() <= TEXT_CHARS && !text.chars().any(char::is_control)
                 };
-                if !is_line(&value, 2048) || !is_line(&title, TEXT_CHARS) || !is_line(&description, TEXT_CHARS) {
-                    return Err(bad(
-                        "value, title and description are one line each, the latter two of 200 characters at most",
-                    ));
+                if !is_line(&title) || !is_line(&description) {
+                    return Err(bad("title and description are one line each, of 200 characters at most"));
                 }
                 cx.propose_to_tenant(Wish::AddIndicator {
                     kind: kind.word().to_owned(),

@@ -120,7 +120,7 @@ impl Devices {
         }
         if named.starts_with(defender::PREFIX) {
             return Err(Error::new(ErrorCode::NoDevice, format!("no device {named:?}: no tenant is configured"))
-                .hint("add [defender] to the configuration"));
+                .hint("add [defender] with tenant_id, client_id and client_secret_file to the configuration"));
         }
         let near = nearest(named, [local::ID, host.raw()]);
         let hint = match near {

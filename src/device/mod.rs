@@ -9,6 +9,7 @@ mod image;
 pub mod local;
 
 pub use defender::BACKEND as TENANT;
+pub use defender::examine::Examined;
 pub use defender::library::Synced;
 pub use devices::Devices;
 #[cfg(target_os = "linux")]

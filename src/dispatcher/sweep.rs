@@ -10,7 +10,7 @@ use crate::audit::Log;
 use crate::commands;
 use crate::device::Device;
 use crate::error::{Error, ErrorCode, Result, State};
-use crate::model::{CommandId, DeviceId, DeviceRow, Job, Unit};
+use crate::model::{CommandId, DeviceId, DeviceRow, Job, SessionId, Unit};
 use crate::registry::{Body, Call, Context, Core, Reply, Tool, blocking, swept};
 use crate::session::Session;
 use crate::shape::{Gathering, ObjectRow, Page, ResultObject, Rows, Wanted, select};
@@ -213,8 +213,10 @@ impl Look<'_> {
         if !sweep.begun.lock().unwrap_or_else(PoisonError::into_inner).insert(device.id().clone()) {
             return Ok(None);
         }
-        let session = Session::new(device, &self.call.principal, self.call.connection, None, None);
-        let session = self.session.get_or_init(|| Arc::new(session));
+        let session = self.session.get_or_init(|| {
+            let (by, connection) = (&self.call.principal, self.call.connection);
+            Session::new(SessionId::mint(), device, by, connection, None, None)
+        });
         let device = &session.device;
         if let Some(traits) = device.traits() {
             core.guard.know(device.id(), traits);

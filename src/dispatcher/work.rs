@@ -100,6 +100,7 @@ impl Work {
             }
         };
         let answered = work.finish(outcome, started).await;
+        super::resume::ended(&work.entry, &answered.result).await;
         drop(hold);
         work.entry.finish(answered.result.clone());
         answered

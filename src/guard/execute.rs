@@ -145,6 +145,12 @@ impl Guard {
         })
     }
 
+    /// Whether a backend goes on with a request that no process looks after now.
+    pub fn is_left(&self, id: &RequestId) -> Result<bool> {
+        let is_open = |entry: &Entry| entry.life.stage == Stage::Consuming && entry.outlives;
+        Ok(self.current(|state, _| state.entry(id).is_some_and(is_open))? && !self.is_running(id))
+    }
+
     /// Takes over a request whose executor died or left it to a backend; `None` where there is nothing to take over.
     /// Nothing of it can be begun by what this gives.
     pub fn adopt(&self, id: &RequestId) -> Result<Option<(Adopted, Execution)>> {

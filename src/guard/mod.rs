@@ -186,13 +186,17 @@ impl Guard {
         let traits = self.traits(device);
         let subject = Subject { id: device, traits: traits.as_deref() };
         match self.policy_now() {
-            Ok(policy) => match policy.place(subject) {
-                Some((_, tier)) => tier <= Tier::T1,
-                // It may be a server: this process has not asked its backend.
-                None => traits.is_none() && subject.is_of_a_backend() && policy.knows_by_traits(),
-            },
+            // What nobody has asked its backend of may be a server, whatever group its id has.
+            Ok(policy) => policy.is_unmet(subject) || policy.place(subject).is_some_and(|(_, tier)| tier <= Tier::T1),
             Err(_) => true,
         }
+    }
+
+    /// Whether the policy goes by what a device's backend says of it, and this process has not asked there.
+    pub fn is_unmet(&self, device: &DeviceId) -> bool {
+        let traits = self.traits(device);
+        let subject = Subject { id: device, traits: traits.as_deref() };
+        self.policy_now().is_ok_and(|policy| policy.is_unmet(subject))
     }
 
     /// The account's own request; an unknown one and a foreign one are the same `E_SCOPE`.

@@ -413,9 +413,10 @@ impl Policy {
         self.group(device.into()).map(|g| (g.name.as_str(), g.tier))
     }
 
-    /// Whether some group may hold a device that nothing but its id is known of.
-    pub(super) fn knows_by_traits(&self) -> bool {
-        self.groups.iter().any(|g| !g.tags.is_empty() || g.devices.iter().any(|d| d != LOCAL))
+    /// Whether a group may hold the device by what only its backend knows of it, which nobody has asked there.
+    pub(super) fn is_unmet(&self, device: Subject<'_>) -> bool {
+        let by_traits = |g: &Group| !g.tags.is_empty() || g.devices.iter().any(|d| d != LOCAL);
+        device.traits.is_none() && device.is_of_a_backend() && self.groups.iter().any(by_traits)
     }
 
     /// What the account may on a device.

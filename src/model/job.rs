@@ -1,11 +1,11 @@
 //! A running command's handle, shared by who waits for it and who does the work: cancel flag, progress, warnings.
 
-use super::{FileFacts, Handed};
+use super::{FileFacts, Handed, Keep};
 use crate::error::{Error, ErrorCode, Result};
 use std::fs::File;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Work looks at [`Job::check`] in every loop over unbounded input, so that a cancel stops it for real.
@@ -21,6 +21,7 @@ pub struct Job {
     wake: tokio::sync::Notify,
     person: Mutex<Option<tokio::sync::mpsc::UnboundedSender<Question>>>,
     handed: Mutex<Option<tokio::sync::mpsc::UnboundedSender<Handed>>>,
+    kept: Mutex<Option<Arc<dyn Keep>>>,
 }
 
 /// Something that approved work asks the person who approved it.
@@ -139,6 +140,25 @@ impl Job {
         {
             let _ = taker.send(handed);
         }
+    }
+
+    /// Has what the work begins with a backend kept for another process; with `None` no more.
+    pub fn keep(&self, kept: Option<Arc<dyn Keep>>) {
+        if let Ok(mut k) = self.kept.lock() {
+            *k = kept;
+        }
+    }
+
+    /// The record of work that outlives this process.
+    pub fn kept(&self) -> Option<Arc<dyn Keep>> {
+        self.kept.lock().ok()?.clone()
+    }
+
+    /// A job that nobody stops, and whose beginnings are kept as this one's are.
+    pub fn calm(&self) -> Arc<Job> {
+        let calm = Job::default();
+        calm.keep(self.kept());
+        Arc::new(calm)
     }
 
     /// How much there is in all; 0 where nobody knows.

@@ -22,8 +22,10 @@ pub(super) async fn content(core: &Arc<Core>, view: &RequestView, outcome: &Outc
     let (store, by, wanted) = (core.evidence.clone(), view.by.clone(), sha256.clone());
     let held = blocking(move || store.held(&by, Some(&wanted), None)).await??;
     let secret = held.into_iter().next().and_then(|held| held.secret);
+    let met = core.acquaint(&view.device).await;
     let device = view.device.clone();
     if core.guard(move |g| g.must_ask(&device, secret.as_deref())).await? {
+        met.map_err(|e| super::acquaint::unmet(&view.device, &e))?;
         return Err(Error::new(ErrorCode::Scope, "a person is asked before it is, with `evidence` and its sha256"));
     }
     if size <= 2 * END {

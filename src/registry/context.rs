@@ -2,8 +2,9 @@
 //!
 //! Invariant: the fields are private. A command reaches no device, no guard and no store but through these methods.
 
+use super::acquaint::unmet;
 use super::{Common, Reply, Spec};
-use crate::device::{Device, TENANT as BACKEND, local};
+use crate::device::{Device, Fut, TENANT as BACKEND, local};
 use crate::error::{Error, ErrorCode, Result};
 use crate::evidence::{Custody, Held, MAX_LENGTH, PACKAGE_LIMIT, Sealed, Slice, Store};
 use crate::guard::{Admission, DISCLOSURE, Guard, Intent, Shelved};
@@ -13,7 +14,7 @@ use crate::model::{
     EnterQuery, FileFacts, FileQuery, ItemName, Job, LibraryItem, PackageFacts, SessionId, Sha256, Step, Wish,
 };
 use crate::principal::{Principal, Role, Transport};
-use crate::session::{ConnectionId, Session, SessionManager};
+use crate::session::{ConnectionId, JobEntry, Kept, Session, SessionManager};
 use crate::shape::Wanted;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -27,6 +28,14 @@ pub struct Core {
     pub sessions: SessionManager,
     pub evidence: Arc<Store>,
     pub library: Arc<Library>,
+    /// Who goes on with reads that another process began.
+    pub resume: OnceLock<Box<dyn Resume>>,
+}
+
+/// Goes on with a read that another process began.
+pub trait Resume: Send + Sync {
+    /// Makes it a job of this process, and returns once it has ended or is known to go on. Nothing is begun twice.
+    fn resume(&self, kept: Kept) -> Fut<'_, Result<Arc<JobEntry>>>;
 }
 
 impl Core {
@@ -151,7 +160,7 @@ impl<'a> Context<'a> {
         let id = DeviceId::new(BACKEND);
         if self.core.sessions.describe(&id).is_none() {
             return Err(Error::new(ErrorCode::Unsupported, "no Defender tenant is configured")
-                .hint("add [defender] to the configuration"));
+                .hint("add [defender] with tenant_id, client_id and client_secret_file to the configuration"));
         }
         self.core.check_role(&self.call.principal, &id, self.call.spec).await?;
         self.core.sessions.device(BACKEND, self.job).await
@@ -175,6 +184,7 @@ impl<'a> Context<'a> {
 
     async fn propose_on<T>(&self, device: &Arc<dyn Device>, wish: Wish) -> Result<Reply<T>> {
         device.supports(&wish)?;
+        self.let_go();
         let intent = self.intent(&device.describe());
         if let Some(pending) = self.admit(&intent).await? {
             return Ok(pending);
@@ -183,6 +193,14 @@ impl<'a> Context<'a> {
         self.job.check()?;
         let view = self.core.guard(move |g| g.submit(intent, steps)).await??;
         Ok(Reply::Pending(Box::new(view)))
+    }
+
+    /// What asks a person is asked for by who wants it, and never again by itself.
+    fn let_go(&self) {
+        if let Some(kept) = self.job.kept() {
+            self.job.keep(None);
+            kept.ended(None);
+        }
     }
 
     /// What the policy has a say in, put into the wish.
@@ -202,6 +220,7 @@ impl<'a> Context<'a> {
         let shelved = self.shelved(file).await?;
         let device = self.device()?;
         device.supports(&wish(shelved.item.clone()))?;
+        self.let_go();
         let intent = self.intent(&device.describe());
         if let Some(pending) = self.admit(&intent).await? {
             return Ok(pending);
@@ -415,8 +434,7 @@ impl<'a> Context<'a> {
         // A member may be shown though others may not: whether it may, its name and its bytes say.
         let (store, asked, job) = (self.core.evidence.clone(), slice.clone(), self.job.clone());
         let (read, why) = blocking(move || store.read_member(&asked, &job)).await??;
-        let device = of.device.clone();
-        if !self.core.guard(move |g| g.must_ask(&device, why)).await? {
+        if !self.must_ask(of, why).await? {
             return Ok(Reply::Done(read));
         }
         slice.secret = why.unwrap_or_default().to_owned();
@@ -425,12 +443,22 @@ impl<'a> Context<'a> {
 
     /// As [`Context::slice`]; `args` are those that `evidence` would be asked with.
     async fn shown(&self, of: &Held, slice: Disclosure, args: String) -> Result<Reply<Slice>> {
-        let (device, secret) = (of.device.clone(), of.secret.clone());
-        if !self.core.guard(move |g| g.must_ask(&device, secret.as_deref())).await? {
+        if !self.must_ask(of, of.secret.as_deref()).await? {
             let store = self.core.evidence.clone();
             return Ok(Reply::Done(blocking(move || store.read(&slice)).await??));
         }
         self.ask_to_show(of, slice, args).await
+    }
+
+    /// Whether a person is asked first: the device may be one that no session of this process was opened on.
+    async fn must_ask(&self, of: &Held, secret: Option<&str>) -> Result<bool> {
+        let (device, secret) = (of.device.clone(), secret.map(str::to_owned));
+        let met = self.core.acquaint(&device).await;
+        let ask = self.core.guard(move |g| (g.must_ask(&device, secret.as_deref()), g.place(&device).0)).await?;
+        match (ask, met) {
+            ((true, None), Err(e)) => Err(unmet(&of.device, &e)),
+            ((ask, _), _) => Ok(ask),
+        }
     }
 
     async fn ask_to_show(&self, of: &Held, slice: Disclosure, args: String) -> Result<Reply<Slice>> {
@@ -439,6 +467,7 @@ impl<'a> Context<'a> {
             Error::new(ErrorCode::NoDevice, format!("the file is of {}, which is no device here", of.device))
                 .hint("devices lists what there is")
         })?;
+        self.let_go();
         let intent = Intent { command: DISCLOSURE, args, ..self.intent(&device) };
         if let Some(pending) = self.admit(&intent).await? {
             return Ok(pending);

@@ -4,8 +4,9 @@
 use super::{Context, Core};
 use crate::error::{Error, ErrorCode, Result, State};
 use crate::guard::{Phase, RequestView};
-use crate::model::{CommandId, DeviceId, DeviceRef, End, Outcome, Timestamp, row};
-use crate::session::JobEntry;
+use crate::model::{CommandId, DeviceId, DeviceRef, End, Outcome, RequestId, Timestamp, row};
+use crate::principal::Principal;
+use crate::session::{Found as Read, JobEntry};
 use crate::shape::{Approval, ErrorObject, Page, Progress, ResultObject, Untrusted, scrub};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,8 @@ use std::time::Duration;
 const LOOK_EVERY: Duration = Duration::from_millis(150);
 /// How often a backend is asked how far it is.
 const ADOPT_EVERY: Duration = Duration::from_secs(2);
+/// What a list says of what nobody has looked at since: looking costs calls, which a list does not make.
+const LEFT: &str = "left with the tenant: status looks how far it is";
 const ENDED_WITHIN_S: i64 = 3600;
 /// How long `cancel` waits for what it stopped to end.
 const STOPS_WITHIN: Duration = Duration::from_secs(5);
@@ -48,6 +51,7 @@ impl Context<'_> {
     pub async fn jobs(&self) -> Result<Vec<JobRow>> {
         let by = self.principal().clone();
         let requests = requests(self.core(), &by).await?;
+        let left = left(self.core(), &requests).await?;
         let oldest = Timestamp::now().plus_secs(-ENDED_WITHIN_S);
         let asked = requests.iter().filter(|r| r.ended.is_none_or(|at| at > oldest)).map(|r| JobRow {
             command_id: r.command_id.clone(),
@@ -55,7 +59,7 @@ impl Context<'_> {
             state: state_of(&r.phase).as_str(),
             device: Some(r.device.clone()),
             started: Some(r.created),
-            progress: None,
+            progress: left.contains(&r.id).then(|| LEFT.to_owned()),
         });
         let ran = self.core().sessions.jobs.of(&by);
         let ran = ran
@@ -63,6 +67,10 @@ impl Context<'_> {
             .filter(|e| e.command_id != *self.command_id() && requests.iter().all(|r| r.command_id != e.command_id))
             .map(|e| job_row(e));
         let mut rows: Vec<JobRow> = asked.chain(ran).collect();
+        let kept = kept(self.core(), &by).await?;
+        let is_new = |read: &&Read| rows.iter().all(|row| row.command_id != read.asked.command_id);
+        let new: Vec<JobRow> = kept.iter().filter(is_new).map(kept_row).collect();
+        rows.extend(new);
         rows.sort_by_key(|row| std::cmp::Reverse(row.started));
         Ok(rows)
     }
@@ -75,6 +83,7 @@ impl Context<'_> {
                 let view = self.go_on(*view).await?;
                 request_result(self.core(), &view).await
             }
+            Found::Elsewhere(read) => Ok(elsewhere(&read)),
         }
     }
 
@@ -108,6 +117,7 @@ impl Context<'_> {
                         }
                         tokio::time::sleep(LOOK_EVERY).await;
                     }
+                    Found::Elsewhere(_) => tokio::time::sleep(LOOK_EVERY).await,
                 }
             }
         };
@@ -125,6 +135,11 @@ impl Context<'_> {
                 Ok(tokio::time::timeout(STOPS_WITHIN, entry.ended())
                     .await
                     .map_or_else(|_| running(&entry), |r| (*r).clone()))
+            }
+            Found::Elsewhere(_) => {
+                let what = format!("{} is in the hands of another process of this account", id.as_str());
+                Err(Error::new(ErrorCode::DeviceBusy, what)
+                    .hint("cancel it there, or end that process and cancel it then"))
             }
             Found::Request(view) => {
                 let (id, by) = (view.id.clone(), self.principal().clone());
@@ -158,26 +173,98 @@ impl Context<'_> {
         if let Some(view) = self.core().guard(move |g| g.by_command(&wanted, &by)).await?? {
             return Ok(Found::Request(Box::new(view)));
         }
+        if let Some(entry) = entry {
+            return Ok(Found::Job(entry));
+        }
+        if let Some(found) = self.kept(id).await? {
+            return Ok(found);
+        }
         // One answer for unknown and for foreign ids.
-        entry.map(Found::Job).ok_or_else(|| {
-            let shown: String = id.as_str().chars().take(40).collect();
-            Error::new(ErrorCode::Scope, format!("no command {shown:?} of yours")).hint("jobs lists what there is")
-        })
+        let shown: String = id.as_str().chars().take(40).collect();
+        Err(Error::new(ErrorCode::Scope, format!("no command {shown:?} of yours")).hint("jobs lists what there is"))
+    }
+
+    /// A read that another process began: taken over where that process is gone.
+    async fn kept(&self, id: &CommandId) -> Result<Option<Found>> {
+        let core = self.core();
+        if !core.sessions.has_tenant() {
+            return Ok(None);
+        }
+        let (work, wanted, by) = (core.clone(), id.clone(), self.principal().clone());
+        let look = move || -> Result<_> {
+            let reads = &work.sessions.reads;
+            let Some(read) = reads.find(&wanted, &by)? else { return Ok(None) };
+            Ok(Some((read, reads.take(&wanted)?)))
+        };
+        let (Some((read, kept)), Some(resume)) = (super::blocking(look).await??, core.resume.get()) else {
+            return Ok(None);
+        };
+        Ok(Some(match kept {
+            Some(kept) => Found::Job(resume.resume(kept).await?),
+            None => Found::Elsewhere(Box::new(read)),
+        }))
     }
 }
 
 enum Found {
     Job(Arc<JobEntry>),
     Request(Box<RequestView>),
+    /// A read that another process looks after.
+    Elsewhere(Box<Read>),
 }
 
-async fn requests(core: &Arc<Core>, by: &crate::principal::Principal) -> Result<Vec<RequestView>> {
+/// What of the account's reads outlives the processes that began them.
+async fn kept(core: &Arc<Core>, by: &Principal) -> Result<Vec<Read>> {
+    if !core.sessions.has_tenant() {
+        return Ok(Vec::new());
+    }
+    let (work, by) = (core.clone(), by.clone());
+    super::blocking(move || work.sessions.reads.of(&by)).await
+}
+
+fn kept_row(read: &Read) -> JobRow {
+    let (state, progress) = match read.ended {
+        None => (State::Running, Some(LEFT.to_owned())),
+        Some(ended) => (if ended.well { State::Completed } else { State::Failed }, None),
+    };
+    JobRow {
+        command_id: read.asked.command_id.clone(),
+        tool: read.asked.tool.clone(),
+        state: state.as_str(),
+        device: Some(read.asked.device.clone()),
+        started: Some(read.asked.started),
+        progress,
+    }
+}
+
+fn elsewhere(read: &Read) -> ResultObject {
+    let asked = &read.asked;
+    let elapsed = Timestamp::now().as_millis() - asked.started.as_millis();
+    ResultObject {
+        session: Some(asked.session.clone()),
+        elapsed_ms: u64::try_from(elapsed).unwrap_or(0),
+        warnings: vec!["another process of this account looks after it".into()],
+        ..ResultObject::new(asked.command_id.clone(), State::Running)
+    }
+}
+
+async fn requests(core: &Arc<Core>, by: &Principal) -> Result<Vec<RequestView>> {
     // A look at an unchanged log costs microseconds; only a changed one is read off the async threads.
     if core.guard.changed() {
         let by = by.clone();
         return core.guard(move |g| g.requests(Some(&by))).await?;
     }
     core.guard.requests(Some(by))
+}
+
+/// Those that a backend goes on with and no process looks after.
+async fn left(core: &Arc<Core>, requests: &[RequestView]) -> Result<Vec<RequestId>> {
+    let begun = requests.iter().filter(|r| matches!(r.phase, Phase::Consuming)).map(|r| r.id.clone());
+    let begun: Vec<RequestId> = begun.collect();
+    if begun.is_empty() {
+        return Ok(begun);
+    }
+    core.guard(move |g| begun.into_iter().filter(|id| g.is_left(id).unwrap_or(false)).collect()).await
 }
 
 fn job_row(entry: &JobEntry) -> JobRow {
@@ -205,6 +292,7 @@ pub(crate) fn running(entry: &JobEntry) -> ResultObject {
         device: entry.device.clone(),
         progress: Some(Progress { done, total, unit }),
         elapsed_ms: u64::try_from(elapsed).unwrap_or(0),
+        warnings: entry.job.kept().and_then(|kept| kept.told()).into_iter().collect(),
         ..ResultObject::new(entry.command_id.clone(), State::Running)
     }
 }

@@ -22,6 +22,8 @@ pub struct JobEntry {
     pub device: Option<DeviceRef>,
     pub principal: Principal,
     pub started: Timestamp,
+    /// Another process began it.
+    pub resumed: bool,
     pub job: Arc<Job>,
     result: watch::Sender<Option<Arc<ResultObject>>>,
 }
@@ -41,9 +43,15 @@ impl JobEntry {
             device,
             principal,
             started: Timestamp::now(),
+            resumed: false,
             job: Arc::default(),
             result: watch::Sender::new(None),
         }
+    }
+
+    /// As one that another process began.
+    pub fn resumed(self, started: Timestamp) -> Self {
+        JobEntry { started, resumed: true, ..self }
     }
 
     pub fn result(&self) -> Option<Arc<ResultObject>> {

@@ -4,8 +4,11 @@
 //! `Approved` by value and is the only gated entry. Never names a command.
 
 mod jobs;
+mod kept;
 
+pub use crate::device::Examined;
 pub use jobs::{JobEntry, JobTable};
+pub use kept::{Asked, Found, Kept, Reads, WAITS_S};
 
 use crate::config::Limits;
 use crate::device::{Device, Devices, Synced};
@@ -23,7 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The newest ones are kept; the audit log has all.
 const TRANSCRIPT_LINES: usize = 200;
 
-/// One stdio process, console or socket connection: what "the newest session" is relative to.
+/// One stdio process, console or socket connection: what "the newest session" is relative to. 0 is none.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ConnectionId(pub u64);
 
@@ -55,18 +58,19 @@ pub struct TranscriptLine {
 
 impl Session {
     /// A session that nobody can find: [`SessionManager::open`] makes it one of its caller's; without that it ends with
-    /// the call that it was made for.
+    /// the call that it was made for. It begins in the device's root where no directory is given.
     pub fn new(
+        id: SessionId,
         device: Arc<dyn Device>,
         by: &Principal,
         connection: ConnectionId,
         comment: Option<String>,
         directory: Option<DevicePath>,
-    ) -> Session {
+    ) -> Arc<Session> {
         let now = Timestamp::now();
         let directory = directory.unwrap_or_else(|| device.root());
-        Session {
-            id: SessionId::mint(),
+        Arc::new(Session {
+            id,
             device,
             principal: by.clone(),
             connection,
@@ -77,7 +81,7 @@ impl Session {
             last_used: AtomicI64::new(now.as_secs()),
             busy: AtomicUsize::new(0),
             transcript: Mutex::default(),
-        }
+        })
     }
 
     pub fn directory(&self) -> DevicePath {
@@ -125,6 +129,8 @@ impl Drop for InUse {
 pub struct SessionManager {
     devices: Arc<Devices>,
     pub jobs: JobTable,
+    /// What outlives this process.
+    pub reads: Reads,
     /// Of listings that belong to no session, by connection.
     pub snapshots: Snapshots,
     limits: Limits,
@@ -144,13 +150,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl SessionManager {
-    pub fn new(devices: Devices, limits: Limits, spill: std::path::PathBuf) -> Self {
+    pub fn new(devices: Devices, limits: Limits, home: &std::path::Path) -> Self {
         SessionManager {
             devices: Arc::new(devices),
             jobs: JobTable::default(),
+            reads: Reads::new(home.join("reads")),
             snapshots: Snapshots::default(),
             limits,
-            spill,
+            spill: home.join("snapshots"),
             sessions: Mutex::default(),
             order: Mutex::default(),
         }
@@ -192,12 +199,24 @@ impl SessionManager {
         comment: Option<String>,
         directory: DevicePath,
     ) -> Result<Arc<Session>> {
-        let session = Arc::new(Session::new(device, by, connection, comment, Some(directory)));
+        let session = Session::new(SessionId::mint(), device, by, connection, comment, Some(directory));
         let mut sessions = lock(&self.sessions);
         self.has_room(&sessions, by)?;
         sessions.insert(session.id.clone(), session.clone());
         lock(&self.order).push(session.id.clone());
         Ok(session)
+    }
+
+    /// The session of a read that another process began. It is found by its id only: it is nobody's newest.
+    pub fn revive(&self, asked: &Asked, device: Arc<dyn Device>) -> Arc<Session> {
+        let mut sessions = lock(&self.sessions);
+        if let Some(session) = sessions.get(&asked.session).filter(|s| s.principal == asked.by) {
+            return session.clone();
+        }
+        let (comment, directory) = (asked.comment.clone(), asked.directory.clone());
+        let session = Session::new(asked.session.clone(), device, &asked.by, ConnectionId(0), comment, Some(directory));
+        sessions.insert(session.id.clone(), session.clone());
+        session
     }
 
     /// The named session, or the connection's newest; others' sessions do not exist.
@@ -292,12 +311,20 @@ impl SessionManager {
         Ok(rows)
     }
 
+    /// Whether the tenant can be worked with; `None` where none is configured.
+    pub async fn examine_tenant(&self) -> Result<Option<Examined>> {
+        match self.devices.tenant() {
+            Some(tenant) => tenant.examine().await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Makes the tenant's library hold the script pack.
     pub async fn sync_library(&self, job: &Job) -> Result<Synced> {
         match self.devices.tenant() {
             Some(tenant) => tenant.sync(job).await,
             None => Err(Error::new(ErrorCode::Unsupported, "there is no tenant whose library could be synchronised")
-                .hint("add [defender] to the configuration: docs/defender.md")),
+                .hint("add [defender] with tenant_id, client_id and client_secret_file to the configuration")),
         }
     }
 

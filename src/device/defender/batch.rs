@@ -8,6 +8,7 @@ use super::actions::Look;
 use super::api::{ActionId, CommandRun, CommandStatus, LiveCommand, MachineAction, MachineId, ScriptResult, Status};
 use super::client::Download;
 use super::document::Document;
+use super::kept::{Intent, comment};
 use super::pack::{Arguments, Script};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::Job;
@@ -53,6 +54,12 @@ struct Ask {
     _held: oneshot::Sender<()>,
 }
 
+impl Ask {
+    fn intent(&self, index: u32) -> Option<Intent> {
+        Intent::new(self.script.name, &self.nonce, index, &self.job)
+    }
+}
+
 impl Lanes {
     fn lock(&self) -> MutexGuard<'_, HashMap<MachineId, Lane>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -95,6 +102,12 @@ impl Tenant {
         arguments: Arguments,
         job: &Arc<Job>,
     ) -> Result<Document> {
+        if let Some(begun) = job.kept().and_then(|kept| kept.begun(script.name)) {
+            let action = self.rejoin(machine, &begun, job).await?;
+            let command = action.commands.iter().find(|c| c.index == begun.index);
+            let asked = Asked { script: script.name, nonce: &begun.nonce, index: begun.index };
+            return outcome(self, &action, command, asked, job).await;
+        }
         let command = self.command(script, &arguments, job).await?;
         let (reply, answer) = oneshot::channel();
         let (_held, let_go) = oneshot::channel();
@@ -193,11 +206,14 @@ async fn together(tenant: &Tenant, machine: &MachineId, mut asks: Vec<Ask>) {
     let own = Job::default();
     let started: Mutex<Option<ActionId>> = Mutex::default();
     let commands = asks.iter().map(|ask| ask.command.clone()).collect();
+    let kept: Vec<Intent> = (0..).zip(&asks).filter_map(|(index, ask)| ask.intent(index)).collect();
+    let comment = comment(&kept);
     let note = |action: &MachineAction| {
         *started.lock().unwrap_or_else(PoisonError::into_inner) = Some(action.id.clone());
+        kept.iter().for_each(|intent| intent.took(&action.id));
     };
     let ended = {
-        let mut run = std::pin::pin!(tenant.actions.run(machine, Look::Commands(commands), COMMENT, &note, &own));
+        let mut run = std::pin::pin!(tenant.actions.run(machine, Look::Commands(commands), &comment, &note, &own));
         let ended = tokio::select! {
             ended = &mut run => Some(ended),
             () = all_gone(&mut asks) => None,
@@ -224,9 +240,13 @@ async fn together(tenant: &Tenant, machine: &MachineId, mut asks: Vec<Ask>) {
     answer(tenant, machine, ended, asks, &own).await;
 }
 
+/// What is kept for another process is gone only when it is taken back.
 async fn all_gone(asks: &mut [Ask]) {
     for ask in asks {
-        ask.reply.closed().await;
+        match ask.job.kept() {
+            Some(_) => ask.job.stopped().await,
+            None => ask.reply.closed().await,
+        }
     }
 }
 
@@ -248,7 +268,8 @@ async fn answer(tenant: &Tenant, machine: &MachineId, ended: Result<MachineActio
                 if ask.reply.is_closed() {
                     continue;
                 }
-                outcome(tenant, action, index, command, &ask).await
+                let asked = Asked { script: ask.script.name, nonce: &ask.nonce, index };
+                outcome(tenant, action, command, asked, &ask.job).await
             }
         };
         // Nobody may be waiting any more.
@@ -264,20 +285,28 @@ fn was_kept_from_running(action: &MachineAction, command: Option<&CommandRun>) -
         && action.commands.iter().any(|c| c.command_status == CommandStatus::Failed)
 }
 
+/// Which answer of an action is meant.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    script: &'a str,
+    nonce: &'a str,
+    index: u32,
+}
+
 async fn outcome(
     tenant: &Tenant,
     action: &MachineAction,
-    index: u32,
     command: Option<&CommandRun>,
-    ask: &Ask,
+    asked: Asked<'_>,
+    job: &Job,
 ) -> Result<Document> {
     let ran = match command.map(|c| &c.command_status) {
         Some(CommandStatus::Completed) => true,
         Some(_) => false,
         None => action.status == Status::Succeeded,
     };
-    let result = tenant.script_result(&action.id, index, &ask.job).await;
-    let found = result.and_then(|result| Document::find(&result, ask.script.name, &ask.nonce));
+    let result = tenant.script_result(&action.id, asked.index, job).await;
+    let found = result.and_then(|result| Document::find(&result, asked.script, asked.nonce));
     match found {
         Err(e) if !ran && e.code != ErrorCode::ScriptDrift => Err(failed(action, command)),
         other => other,

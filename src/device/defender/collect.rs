@@ -4,19 +4,22 @@
 
 use super::DefenderDevice;
 use super::actions::Look;
-use super::api::{ActionId, LiveCommand, Status};
+use super::api::{ActionId, LiveCommand, MachineAction, Status};
 use super::batch::failed;
 use super::client::json::tolerant;
 use super::document::Document;
 use super::gunzip::Gunzip;
+use super::kept::Intent;
 use super::pack::{self, Arguments, Shell, Value};
 use crate::device::Package;
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{CollectQuery, DevicePath, FileFacts, Job, PackageFacts, Profile, random_hex};
+use crate::model::{CollectQuery, DevicePath, FileFacts, Job, PackageFacts, Profile, Sha256, random_hex};
 use serde::Deserialize;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+/// What its action is kept as.
+const GATHER: &str = "gather";
 /// Nobody has looked through it when it comes.
 const NOT_LOOKED_THROUGH: &str = "a package that was not looked through";
 /// Days that the script searches back.
@@ -48,12 +51,25 @@ impl DefenderDevice {
     }
 
     async fn investigation_package(&self, job: &Arc<Job>) -> Result<Package> {
-        let action = self.act(Look::CollectPackage, job).await?;
+        let action = self.gathered(async { Ok(Look::CollectPackage) }, "", job).await?;
         if action.status != Status::Succeeded {
             return Err(failed(&action, None));
         }
         let bytes = self.package_bytes(&action.id, job).await?;
         Ok(package("investigation-package.zip", bytes, PackageFacts::default()))
+    }
+
+    /// The end of the action that gathers: of one that is kept, or of a new one.
+    async fn gathered(
+        &self,
+        look: impl Future<Output = Result<Look>>,
+        nonce: &str,
+        job: &Arc<Job>,
+    ) -> Result<MachineAction> {
+        match job.kept().and_then(|kept| kept.begun(GATHER)) {
+            Some(begun) => self.tenant.rejoin(self.machine_id(), &begun, job).await.map_err(|e| self.blamed(e)),
+            None => self.act(look.await?, Intent::new(GATHER, nonce, 0, job), job).await,
+        }
     }
 
     async fn package_bytes(&self, action: &ActionId, job: &Job) -> Result<Bytes> {
@@ -72,14 +88,19 @@ impl DefenderDevice {
 
     async fn by_script(&self, query: CollectQuery, job: &Arc<Job>) -> Result<Package> {
         let script = pack::script("collect", self.shell()?)?;
-        let out = format!("/var/tmp/live-response-{}.tar.gz", random_hex::<8>());
+        let nonce = job.kept().and_then(|kept| kept.begun(GATHER)).map_or_else(random_hex::<16>, |begun| begun.nonce);
+        // Found again by who goes on with it, and guessed by nobody on the device.
+        let name = Sha256::of(nonce.as_bytes());
+        let out = format!("/var/tmp/live-response-{}.tar.gz", name.as_str().get(..16).unwrap_or_default());
         let days = if query.profile == Profile::Full { FULL_DAYS } else { TRIAGE_DAYS };
         let path = DevicePath::new(out.as_str());
-        let arguments = |mode: &str| Arguments::new().text("mode", mode).path("out", &path);
-        let gather = arguments("gather").with("days", Some(Value::Number(days)));
-        let commands =
-            vec![self.tenant.command(script, &gather, job).await?, LiveCommand::GetFile { path: out.clone() }];
-        let action = self.act(Look::Commands(commands), job).await;
+        let arguments = |of: Arguments, mode: &str| of.text("mode", mode).path("out", &path);
+        let gather = arguments(Arguments::signed(&nonce), "gather").with("days", Some(Value::Number(days)));
+        let look = async {
+            let command = self.tenant.command(script, &gather, job).await?;
+            Ok(Look::Commands(vec![command, LiveCommand::GetFile { path: out.clone() }]))
+        };
+        let action = self.gathered(look, &nonce, job).await;
         let made = async {
             let action = action?;
             let result = self.tenant.script_result(&action.id, 0, job).await?;
@@ -91,7 +112,7 @@ impl DefenderDevice {
             Ok((gathered, self.tenant.result(&action.id, 1, job).await?.bytes))
         }
         .await;
-        self.tidy(arguments("tidy"), script, job).await;
+        self.tidy(arguments(Arguments::new(), "tidy"), script, job).await;
         let (gathered, bytes) = made?;
         let facts = PackageFacts {
             members: gathered.members,
@@ -104,7 +125,7 @@ impl DefenderDevice {
 
     /// Takes the archive off the device. What fails here leaves a file there, and the answer says so.
     async fn tidy(&self, arguments: Arguments, script: &'static pack::Script, job: &Arc<Job>) {
-        let calm = Arc::new(Job::default());
+        let calm = job.calm();
         if let Err(e) = self.tenant.run(self.machine_id(), script, arguments, &calm).await
             && e.code != ErrorCode::NotFound
         {

@@ -6,14 +6,15 @@
 use super::DefenderDevice;
 use super::actions::Look;
 use super::api::{ActionId, LiveCommand, MachineAction, Status};
-use super::batch::{COMMENT, LET_GO_WITHIN, failed};
+use super::batch::failed;
 use super::document::Document;
 use super::gunzip::Gunzip;
+use super::kept::{Intent, comment};
 use super::pack::{self, Arguments};
 use super::read;
 use crate::device::Fetched;
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{FileFacts, FileInfo, FileQuery, Job, Sha256};
+use crate::model::{DevicePath, FileFacts, FileInfo, FileQuery, Job, Sha256};
 use crate::secret;
 use sha2::Digest;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +22,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Files up to here are held while it is found out how they came; larger ones are read twice.
 const HELD: u64 = 8 << 20;
+/// What its action is kept as.
+const GET: &str = "getfile";
 const GZIP: &[u8] = b"\x1f\x8b";
 
 /// How a file's bytes came.
@@ -42,8 +45,28 @@ impl DefenderDevice {
             Error::new(ErrorCode::Unsupported, format!("Defender's GetFile takes no such path: {path}"))
                 .hint("a name that is no text, or has a quote or a line break in it, cannot be sent")
         })?;
+        let (action, nonce, at) = match job.kept().and_then(|kept| kept.begun(GET)) {
+            Some(begun) => {
+                let action = self.tenant.rejoin(self.machine_id(), &begun, job).await.map_err(|e| self.blamed(e))?;
+                (action, begun.nonce, begun.index)
+            }
+            None => self.begin(&path, as_text, job).await?,
+        };
+        let info = if at == 1 { self.looked(&action, &nonce, job).await? } else { None };
+        self.succeeded(&action, at)?;
+        let (came, bytes) = self.bytes(&action.id, at, info.as_ref(), job).await?;
+        // What is kept as it came need not have the file's size.
+        let size = |info: &FileInfo| if came == Came::Unresolved { 0 } else { info.size_bytes };
+        let known = |info: &FileInfo| (size(info), Some(info.modified));
+        let (size_bytes, modified) = info.as_ref().map_or((0, None), known);
+        let secret = secret::by_place(path.as_bytes()).map(str::to_owned);
+        Ok(Fetched { facts: FileFacts { path, size_bytes, modified, identity: None, secret }, bytes })
+    }
+
+    /// Asks for the file's facts and its bytes; the nonce of the facts, and which command gets the bytes.
+    async fn begin(&self, path: &DevicePath, as_text: &str, job: &Arc<Job>) -> Result<(MachineAction, String, u32)> {
         let script = pack::script("fileinfo", self.shell()?)?;
-        let arguments = Arguments::new().path("path", &path);
+        let arguments = Arguments::new().path("path", path);
         // Without our script the bytes can still be had; how they came may stay open then.
         let looks = match self.tenant.command(script, &arguments, job).await {
             Ok(command) => Some(command),
@@ -56,32 +79,24 @@ impl DefenderDevice {
         let get = LiveCommand::GetFile { path: as_text.to_owned() };
         let at = u32::from(looks.is_some());
         let commands: Vec<LiveCommand> = looks.into_iter().chain([get]).collect();
-        let action = self.act(Look::Commands(commands), job).await?;
-        let info = if at == 1 { self.looked(&action, &arguments.nonce, job).await? } else { None };
-        self.succeeded(&action, at)?;
-        let (came, bytes) = self.bytes(&action.id, at, info.as_ref(), job).await?;
-        // What is kept as it came need not have the file's size.
-        let size = |info: &FileInfo| if came == Came::Unresolved { 0 } else { info.size_bytes };
-        let known = |info: &FileInfo| (size(info), Some(info.modified));
-        let (size_bytes, modified) = info.as_ref().map_or((0, None), known);
-        let secret = secret::by_place(path.as_bytes()).map(str::to_owned);
-        Ok(Fetched { facts: FileFacts { path, size_bytes, modified, identity: None, secret }, bytes })
+        let kept = Intent::new(GET, &arguments.nonce, at, job);
+        Ok((self.act(Look::Commands(commands), kept, job).await?, arguments.nonce, at))
     }
 
     /// Runs an action to its end. A command that is stopped has it cancelled where it is still to be had.
-    pub(super) async fn act(&self, look: Look, job: &Arc<Job>) -> Result<MachineAction> {
+    pub(super) async fn act(&self, look: Look, kept: Option<Intent>, job: &Arc<Job>) -> Result<MachineAction> {
         let started: Mutex<Option<ActionId>> = Mutex::default();
+        let comment = comment(kept.as_slice());
         let note = |action: &MachineAction| {
             *started.lock().unwrap_or_else(PoisonError::into_inner) = Some(action.id.clone());
+            kept.iter().for_each(|intent| intent.took(&action.id));
         };
-        let ended = self.tenant.actions.run(self.machine_id(), look, COMMENT, &note, job).await;
+        let ended = self.tenant.actions.run(self.machine_id(), look, &comment, &note, job).await;
         let started = started.into_inner().unwrap_or_else(PoisonError::into_inner);
         if job.is_cancelled()
             && let Some(id) = started
         {
-            let (client, calm) = (&self.tenant.client, Job::default());
-            let cancel = client.cancel(&id, "live-response: nobody waits for this any more", &calm);
-            let _ = tokio::time::timeout(LET_GO_WITHIN, cancel).await;
+            self.tenant.let_go(&id).await;
         }
         ended.map_err(|e| self.blamed(e))
     }

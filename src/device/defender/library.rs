@@ -36,7 +36,12 @@ impl Listing {
             return Ok(());
         }
         let hashes = by_name(client.library(job).await?);
-        let judged = judge(&hashes, script, &name);
+        let judged = judge(&hashes, script, &name).map_err(|e| match e.code {
+            ErrorCode::ScriptDrift => {
+                Error::new(e.code, format!("{}; it was not run", e.message)).hint(e.hint.unwrap_or_default())
+            }
+            _ => e,
+        });
         *listing = Some((Instant::now(), hashes));
         judged
     }
@@ -73,7 +78,7 @@ fn drift(script: &Script, name: &str, listed: &[Option<Sha256>]) -> Error {
         Some(other) => format!("the library's {name} is not ours: it lists {other}, ours is {}", script.sha256()),
         None => format!("the library lists no hash for {name}"),
     };
-    Error::new(ErrorCode::ScriptDrift, format!("{what}; it was not run"))
+    Error::new(ErrorCode::ScriptDrift, what)
         .hint(format!("find out who changed it; delete it in the portal, then {SYNC}"))
 }
 
@@ -88,6 +93,14 @@ row! {
     }
 }
 
+/// How much of the pack a library holds.
+pub struct Held {
+    pub scripts: usize,
+    pub of: usize,
+    /// The first file that has a name of the pack and other bytes.
+    pub drifted: Option<Error>,
+}
+
 /// What a synchronisation did, and why it is not all where it is not.
 pub struct Synced {
     pub rows: Vec<SyncRow>,
@@ -95,6 +108,20 @@ pub struct Synced {
 }
 
 impl Tenant {
+    /// How much of the pack the library holds now.
+    pub(super) async fn held(&self, job: &Job) -> Result<Held> {
+        let listed = by_name(self.client.library(job).await?);
+        let mut held = Held { scripts: 0, of: pack::scripts().len(), drifted: None };
+        for script in pack::scripts() {
+            match judge(&listed, script, &script.file_name()) {
+                Ok(()) => held.scripts += 1,
+                Err(e) if e.code == ErrorCode::ScriptDrift => held.drifted = held.drifted.or(Some(e)),
+                Err(_) => {}
+            }
+        }
+        Ok(held)
+    }
+
     /// Uploads what the library lacks of the pack, verifies it by the listing, and deletes what an older pack left.
     pub async fn sync(&self, job: &Job) -> Result<Synced> {
         let listed = by_name(self.client.library(job).await?);

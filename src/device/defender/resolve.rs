@@ -36,17 +36,17 @@ struct Looked {
 
 impl DefenderDevice {
     pub(super) fn can(&self, wish: &Wish) -> Result<()> {
-        let no = |hint: &str| {
-            Err(Error::new(ErrorCode::Unsupported, format!("a Defender device has no `{}`", wish.kind())).hint(hint))
-        };
+        let cannot = |what: &str, hint: &str| Err(Error::new(ErrorCode::Unsupported, what).hint(hint));
+        let no = |hint: &str| cannot(&format!("a Defender device has no `{}`", wish.kind()), hint);
         let is_windows = self.platform() == "windows";
         match wish {
-            Wish::Isolate { selective: true, .. } if self.platform() == "linux" => {
-                no("Defender isolates Linux devices fully or not at all: type full")
-            }
+            Wish::Isolate { selective: true, .. } if self.platform() == "linux" => cannot(
+                "Defender isolates a Linux device fully or not at all",
+                "`isolate` with type full can be asked for",
+            ),
             Wish::Isolate { .. } | Wish::Release | Wish::Scan { .. } => Ok(()),
             Wish::PutFile { overwrite: true, .. } | Wish::PutFile { keep: true, .. } => {
-                no("Defender's PutFile has neither overwrite nor keep: without them it can be put")
+                cannot("Defender's PutFile has neither overwrite nor keep", "without them the file can be put")
             }
             Wish::Run { script: item, .. } | Wish::PutFile { item, .. } => {
                 self.shell()?;
@@ -55,7 +55,7 @@ impl DefenderDevice {
             Wish::Remediate { kind: EntityKind::Registry, .. } | Wish::Undo { kind: EntityKind::Registry, .. }
                 if !is_windows =>
             {
-                no("only Windows has a registry")
+                cannot("only Windows has a registry", "`persistence` says what starts by itself on a Linux device")
             }
             Wish::Remediate { .. } | Wish::Undo { .. } => self.shell().map(drop),
             Wish::RemediateValues { .. } | Wish::UndoValues { .. } => {

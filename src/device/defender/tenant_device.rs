@@ -13,8 +13,9 @@ use crate::model::{
     Answer, CollectQuery, DeviceId, DeviceRef, DeviceRow, End, FileQuery, HuntQuery, HuntRow, Hunted, IndicatorQuery,
     IndicatorRow, Job, Outcome, Query, Remediated, Step, Supply, TenantDeed, Timestamp, Verified, Wish,
 };
-use crate::shape::Untrusted;
+use crate::shape::{Untrusted, is_plain_char};
 use serde::Deserialize;
+use std::fmt::Write;
 use std::sync::Arc;
 
 /// A query's length, in bytes; the service takes 10,000 characters.
@@ -49,7 +50,7 @@ impl TenantDevice {
         let found = self.tenant.client.hunt(&asked, job).await?;
         let row = |raw: &serde_json::value::RawValue| {
             let named = serde_json::from_str::<Named>(raw.get()).unwrap_or(Named { timestamp: None, device: None });
-            HuntRow { timestamp: named.timestamp, device: named.device, row: Untrusted::new(raw.get()) }
+            HuntRow { timestamp: named.timestamp, device: named.device, row: Untrusted::new(plain(raw.get())) }
         };
         let columns = found.schema.into_iter().filter_map(|column| column.name).collect();
         Ok((Hunted { columns }, found.rows.iter().map(|raw| row(raw)).collect()))
@@ -219,6 +220,25 @@ fn removal(of: &Indicator) -> TenantDeed {
     }
 }
 
+/// JSON as the same JSON of plain characters without blanks between: what is made visible later is no JSON any more.
+fn plain(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    let (mut is_text, mut is_escaped) = (false, false);
+    for c in json.chars() {
+        match c {
+            c if is_text && !is_plain_char(c) => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| {
+                // Writing to a string does not fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }),
+            c if is_text || !c.is_ascii_whitespace() => out.push(c),
+            _ => {}
+        }
+        is_text ^= c == '"' && !is_escaped;
+        is_escaped = is_text && c == '\\' && !is_escaped;
+    }
+    out
+}
+
 /// The query, narrowed to its time span.
 fn within(query: &HuntQuery) -> Result<String> {
     let bad = |what: &str, hint: &str| Err(Error::new(ErrorCode::BadArgs, format!("hunt: {what}")).hint(hint));
@@ -339,6 +359,16 @@ impl Device for TenantDevice {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_stays_json_when_it_is_cleaned() {
+        let raw = "{ \"a\\\"b\" :\t[1, 2.50],\n \"c\": \"x\u{202e}y \\\\\", \"d\": \"\u{e0041}\u{e9}\" }";
+        let row = Untrusted::new(plain(raw));
+        let shown = row.clean();
+        assert_eq!(shown, "{\"a\\\"b\":[1,2.50],\"c\":\"x\\u202ey \\\\\",\"d\":\"\\udb40\\udc41\u{e9}\"}");
+        let of = |json: &str| serde_json::from_str::<serde_json::Value>(json).unwrap();
+        assert_eq!(of(&shown), of(raw));
+    }
 
     #[test]
     fn a_time_span_narrows_and_cannot_widen() {

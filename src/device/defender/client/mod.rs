@@ -49,6 +49,14 @@ const LONGEST_WAIT: Duration = Duration::from_secs(600);
 const FIRST_WAIT: Duration = Duration::from_millis(300);
 const MOST_WAIT: Duration = Duration::from_secs(20);
 
+/// What a sign-in tells.
+pub struct SignedIn {
+    /// The permissions that the app was given; `None` where its token does not say.
+    pub roles: Option<Vec<String>>,
+    /// Seconds that our clock is ahead of the sign-in service's.
+    pub skew_s: Option<i64>,
+}
+
 /// One of the service's calls, as far as refusals and limits know it.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
@@ -243,6 +251,12 @@ impl Client {
                 _ => return Err(failure),
             }
         }
+    }
+
+    /// Signs in, and says what came of it.
+    pub async fn signed_in(&self, job: &Job) -> Result<SignedIn> {
+        let token = self.token(job).await?;
+        Ok(SignedIn { roles: token.roles(), skew_s: self.0.tokens.skew_s().await })
     }
 
     async fn token(&self, job: &Job) -> Result<Token> {

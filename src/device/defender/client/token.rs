@@ -14,6 +14,8 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::model::{Job, Timestamp};
 use crate::private;
 use crate::shape::clean;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::header::{DATE, HeaderValue, RETRY_AFTER};
 use serde::Deserialize;
 use std::path::Path;
@@ -33,6 +35,8 @@ struct Held {
     header: HeaderValue,
     fetched: u64,
     until: Instant,
+    /// Seconds that our clock was ahead of the sign-in service's.
+    skew_s: Option<i64>,
 }
 
 /// What is put into a request, and which fetch it came from.
@@ -43,6 +47,19 @@ pub(super) struct Token {
 }
 
 impl Token {
+    /// The permissions that it carries; `None` where that cannot be read in it. What it says decides nothing here: the
+    /// service judges each call.
+    pub(super) fn roles(&self) -> Option<Vec<String>> {
+        #[derive(Deserialize)]
+        struct Claims {
+            #[serde(default)]
+            roles: Vec<String>,
+        }
+        let claims = self.text().split('.').nth(1)?;
+        let json = Zeroizing::new(URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?);
+        serde_json::from_slice::<Claims>(&json).ok().map(|claims| claims.roles)
+    }
+
     /// The token itself, to take it out of what comes back.
     pub(super) fn text(&self) -> &str {
         self.header.to_str().unwrap_or_default().trim_start_matches("Bearer ")
@@ -114,18 +131,23 @@ impl Tokens {
                 return Ok(Token { header: held.header.clone(), fetched: held.fetched });
             }
             state.held = None;
-            let (header, life) = fetch(settings, http, plain, job).await?;
+            let (header, life, skew_s) = fetch(settings, http, plain, job).await?;
             state.fetches += 1;
             let token = Token { header: header.clone(), fetched: state.fetches };
             // A very short life still serves the calls that wait for it now.
             let until = Instant::now() + life.saturating_sub(MARGIN).max(Duration::from_secs(1).min(life));
-            state.held = Some(Held { header, fetched: state.fetches, until });
+            state.held = Some(Held { header, fetched: state.fetches, until, skew_s });
             Ok(token)
         };
         tokio::select! {
             token = work => token,
             () = job.stopped() => Err(stopped(job)),
         }
+    }
+
+    /// How far our clock was ahead when the token that counts now came, in seconds.
+    pub(super) async fn skew_s(&self) -> Option<i64> {
+        self.0.lock().await.held.as_ref().and_then(|held| held.skew_s)
     }
 
     /// The service would not have it: the next call fetches another.
@@ -137,12 +159,14 @@ impl Tokens {
     }
 }
 
-async fn fetch(settings: &Defender, http: &Http, plain: bool, job: &Job) -> Result<(HeaderValue, Duration)> {
+type Fetched = (HeaderValue, Duration, Option<i64>);
+
+async fn fetch(settings: &Defender, http: &Http, plain: bool, job: &Job) -> Result<Fetched> {
     let (mut attempt, mut clock) = (0, None);
     loop {
         let now = clock.unwrap_or_else(Timestamp::now);
         match once(settings, http, plain, now).await {
-            Ok(granted) => return bearer(&granted),
+            Ok((granted, skew_s)) => return bearer(&granted).map(|(header, life)| (header, life, skew_s)),
             Err(Failed::Final(e)) => return Err(e),
             // Our clock is wrong: sign by theirs, once.
             Err(Failed::Clock(_, theirs)) if clock.is_none() => clock = Some(theirs),
@@ -168,7 +192,12 @@ fn bearer(granted: &Granted) -> Result<(HeaderValue, Duration)> {
     Ok((header, Duration::from_secs(granted.expires_in.get().min(86_400))))
 }
 
-async fn once(settings: &Defender, http: &Http, plain: bool, now: Timestamp) -> std::result::Result<Granted, Failed> {
+async fn once(
+    settings: &Defender,
+    http: &Http,
+    plain: bool,
+    now: Timestamp,
+) -> std::result::Result<(Granted, Option<i64>), Failed> {
     let url = format!("{}/{}/oauth2/v2.0/token", settings.login_url, settings.tenant_id);
     let proof = proof(&settings.credential, &settings.client_id, &url, now).map_err(Failed::Final)?;
     let mut form = vec![
@@ -191,7 +220,8 @@ async fn once(settings: &Defender, http: &Http, plain: bool, now: Timestamp) -> 
         Err(Broken::TooLarge(_)) => return Err(Failed::Final(no_answer(settings))),
     };
     if reply.status.is_success() {
-        return json::read(&reply.body).map_err(|_| Failed::Again(no_answer(settings), None));
+        let granted = json::read(&reply.body).map_err(|_| Failed::Again(no_answer(settings), None))?;
+        return Ok((granted, date(&reply).map(|theirs| Timestamp::now().as_secs() - theirs.as_secs())));
     }
     Err(refused(settings, &reply, &proof, now))
 }
@@ -280,7 +310,7 @@ fn refused(settings: &Defender, reply: &Reply, proof: &[(&str, Secret)], now: Ti
         }
     }
     tracing::debug!(status = reply.status.as_u16(), correlation = %said.correlation_id, "sign-in refused");
-    let theirs = reply.headers.get(DATE).and_then(|v| v.to_str().ok()).and_then(http_date);
+    let theirs = date(reply);
     let known = REASONS.iter().find(|(code, ..)| is_code(&said.error_description, code));
     let what = match known {
         Some((code, why, _)) => format!("Entra refused to sign in app {}: {why} ({code})", settings.client_id),
@@ -311,6 +341,10 @@ fn refused(settings: &Defender, reply: &Reply, proof: &[(&str, Secret)], now: Ti
         return Failed::Again(error, told.and_then(|v| retry_after(v, theirs.unwrap_or(now))));
     }
     Failed::Final(error)
+}
+
+fn date(reply: &Reply) -> Option<Timestamp> {
+    reply.headers.get(DATE).and_then(|v| v.to_str().ok()).and_then(http_date)
 }
 
 fn side(skew: i64) -> &'static str {

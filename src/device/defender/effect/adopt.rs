@@ -7,7 +7,7 @@ use crate::device::defender::DefenderDevice;
 use crate::device::defender::api::{ActionId, MachineAction, Status};
 use crate::error::{Error, ErrorCode, Result};
 use crate::guard::Adopted;
-use crate::model::{End, Job, Outcome, Step, TenantDeed, Verified};
+use crate::model::{End, Job, Outcome, Remediated, Step, TenantDeed, Verified};
 use std::sync::Arc;
 
 pub(in crate::device::defender) async fn adopt(device: &DefenderDevice, adopted: Adopted, job: &Arc<Job>) -> Outcome {
@@ -28,6 +28,21 @@ pub(in crate::device::defender) async fn adopt(device: &DefenderDevice, adopted:
         return Outcome { verified: Verified::Unknown, end: End::Unknown { message }, ..outcome };
     };
     let did = settled(device, deed, &action, &adopted, job).await;
+    if let Did::GoesOn(message) = did {
+        return Outcome { end: End::GoesOn { message }, ..outcome };
+    }
+    for earlier in 0..step {
+        match before(device, &adopted, earlier, job).await {
+            Ok((row, verified)) => {
+                outcome.rows.push(*row);
+                outcome.verified = outcome.verified.and(verified);
+            }
+            Err(why) => {
+                outcome.verified = outcome.verified.and(Verified::Unknown);
+                job.warn(format!("step {} was done, and what it came to is not known: {why}", earlier + 1));
+            }
+        }
+    }
     if !tell(&mut outcome, did, step) {
         return outcome;
     }
@@ -37,12 +52,27 @@ pub(in crate::device::defender) async fn adopt(device: &DefenderDevice, adopted:
         outcome.end = End::failed(&Error::new(ErrorCode::Cancelled, what).hint("ask again for the rest"));
         outcome.verified = Verified::No;
     }
-    if step > 0 {
-        job.warn(format!(
-            "what steps 1 to {step} came to is in the Action center: the program ended before it was recorded"
-        ));
-    }
     outcome
+}
+
+/// What a step came to that was done before the last one began.
+async fn before(
+    device: &DefenderDevice,
+    adopted: &Adopted,
+    step: usize,
+    job: &Arc<Job>,
+) -> std::result::Result<(Box<Remediated>, Verified), String> {
+    let (Some(Step::Tenant { deed }), Some(handed)) =
+        (adopted.steps.get(step), adopted.handed.iter().find(|h| h.step == step))
+    else {
+        return Err("its action is not on record; the Action center has it".to_owned());
+    };
+    let action = device.tenant.client.action(&ActionId::new(&handed.action), job).await.map_err(|e| e.message)?;
+    match settle::settle(device, deed, &action, &adopted.request, job).await {
+        Did::Done { row, verified } => Ok((row, verified)),
+        Did::Drift(why) | Did::Unknown(why) | Did::GoesOn(why) => Err(why),
+        Did::Failed(e) | Did::Broken { error: e, .. } => Err(e.message),
+    }
 }
 
 async fn settled(
