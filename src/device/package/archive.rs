@@ -3,9 +3,7 @@
 //! Invariants: memory is constant; a member has the size that its header says, whatever its file does meanwhile; the
 //! manifest tells of every member, and names its hash.
 
-use super::spool::Spool;
-use super::walk::LeftOut;
-use crate::device::local::linux::facts::Facts;
+use super::{LeftOut, Spool};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{DevicePath, Job, PackageFacts, Sha256, Timestamp};
 use crate::secret::{MARK, SecretSniffer, by_place};
@@ -53,7 +51,8 @@ pub struct Member<'m> {
     pub artifact: &'m str,
     /// Where it lies on the device; `None` for what was made here.
     pub source: Option<&'m DevicePath>,
-    pub facts: Option<&'m Facts>,
+    pub modified: Option<Timestamp>,
+    pub inode: Option<Inode>,
     /// Why it is on the secret list, by its place or identity.
     pub secret: Option<&'static str>,
 }
@@ -69,8 +68,10 @@ struct Line<'m> {
     target: Option<&'m DevicePath>,
     size_bytes: u64,
     sha256: Sha256,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    modified: Option<Timestamp>,
     #[serde(flatten)]
-    times: Option<Times>,
+    inode: Option<Inode>,
     /// Not called a secret: what is shown of the manifest would be redacted behind that word.
     #[serde(skip_serializing_if = "Option::is_none", rename = "marked")]
     secret: Option<&'static str>,
@@ -78,17 +79,23 @@ struct Line<'m> {
     note: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Times {
-    modified: Timestamp,
-    accessed: Timestamp,
-    changed: Timestamp,
+/// What the device's file system says of a file, where it is known.
+#[derive(Clone, Copy, Serialize)]
+pub struct Inode {
+    pub accessed: Timestamp,
+    pub changed: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
-    created: Option<Timestamp>,
-    uid: u32,
-    gid: u32,
-    mode: String,
-    links: u64,
+    pub created: Option<Timestamp>,
+    pub uid: u32,
+    pub gid: u32,
+    /// Permission bits; written in octal.
+    #[serde(serialize_with = "octal")]
+    pub mode: u32,
+    pub links: u64,
+}
+
+fn octal<S: serde::Serializer>(mode: &u32, to: S) -> std::result::Result<S::Ok, S::Error> {
+    to.collect_str(&format_args!("{mode:04o}"))
 }
 
 /// What the manifest says of the whole.
@@ -101,6 +108,17 @@ pub struct About<'m> {
     pub began: Timestamp,
     pub ended: Timestamp,
     pub warnings: &'m [String],
+    /// The archives that the device made, where the package was made of such.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub made_of: &'m [MadeOf],
+}
+
+/// An archive that a package was made of, as it came.
+#[derive(Serialize)]
+pub struct MadeOf {
+    pub artifact: &'static str,
+    pub size_bytes: u64,
+    pub sha256: Sha256,
 }
 
 #[derive(Serialize)]
@@ -164,7 +182,7 @@ impl<'a, W: Write> Archive<'a, W> {
             return Ok(());
         }
         let (size, file) = spool.read()?;
-        let member = Member { artifact, source: None, facts: None, secret: None };
+        let member = Member { artifact, source: None, modified: None, inode: None, secret: None };
         self.file(name.as_bytes(), &member, size, file)
     }
 
@@ -213,10 +231,8 @@ impl<'a, W: Write> Archive<'a, W> {
     fn header(&self, member: &Member<'_>, kind: EntryType) -> Header {
         let mut header = Header::new_gnu();
         header.set_entry_type(kind);
-        let (mode, uid, gid, modified) = match member.facts {
-            Some(f) => (f.mode & 0o7777, f.uid, f.gid, f.modified),
-            None => (0o600, 0, 0, Timestamp::now()),
-        };
+        let (mode, uid, gid) = member.inode.map_or((0o600, 0, 0), |i| (i.mode, i.uid, i.gid));
+        let modified = member.modified.unwrap_or_else(Timestamp::now);
         header.set_mode(mode);
         header.set_uid(uid.into());
         header.set_gid(gid.into());
@@ -248,16 +264,6 @@ impl<'a, W: Write> Archive<'a, W> {
         secret: Option<&'static str>,
         note: Option<String>,
     ) -> Result<()> {
-        let times = member.facts.map(|f| Times {
-            modified: f.modified,
-            accessed: f.accessed,
-            changed: f.changed,
-            created: f.created,
-            uid: f.uid,
-            gid: f.gid,
-            mode: format!("{:04o}", f.mode & 0o7777),
-            links: f.links,
-        });
         let name = DevicePath::new(name);
         let line = Line {
             name,
@@ -266,7 +272,8 @@ impl<'a, W: Write> Archive<'a, W> {
             target,
             size_bytes,
             sha256,
-            times,
+            modified: member.modified,
+            inode: member.inode,
             secret,
             note,
         };
@@ -280,7 +287,7 @@ impl<'a, W: Write> Archive<'a, W> {
     }
 }
 
-const MADE_HERE: Member<'static> = Member { artifact: "", source: None, facts: None, secret: None };
+const MADE_HERE: Member<'static> = Member { artifact: "", source: None, modified: None, inode: None, secret: None };
 
 fn path(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
@@ -374,6 +381,7 @@ mod tests {
             began: Timestamp::now(),
             ended: Timestamp::now(),
             warnings: &warnings,
+            made_of: &[],
         };
         archive.finish(&about, &LeftOut::default()).unwrap();
         let unpacked = zstd::decode_all(Cursor::new(out)).unwrap();
@@ -393,7 +401,7 @@ mod tests {
         serde_json::from_slice(bytes).unwrap()
     }
 
-    const PLAIN: Member<'static> = Member { artifact: "a", source: None, facts: None, secret: None };
+    const PLAIN: Member<'static> = Member { artifact: "a", source: None, modified: None, inode: None, secret: None };
 
     #[test]
     fn a_file_that_shrinks_or_grows_does_not_shift_what_follows() {
