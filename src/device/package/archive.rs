@@ -39,6 +39,7 @@ pub struct Archive<'a, W: Write> {
     manifest: Spool,
     facts: PackageFacts,
     reasons: BTreeSet<&'static str>,
+    noted: u64,
     /// Names of members, hashed: a file that fits two artifacts is in it once.
     seen: HashSet<u64>,
     hash: RandomState,
@@ -147,6 +148,7 @@ impl<'a, W: Write> Archive<'a, W> {
             manifest,
             facts: PackageFacts::default(),
             reasons: BTreeSet::new(),
+            noted: 0,
             seen: HashSet::new(),
             hash: RandomState::new(),
             buffer: vec![0; CHUNK],
@@ -157,6 +159,11 @@ impl<'a, W: Write> Archive<'a, W> {
     /// Whether a member of this name may still come: `false` where there is one, or no room for so many bytes.
     pub fn takes(&mut self, name: &[u8]) -> bool {
         self.facts.members < MEMBERS_MAX && self.seen.insert(self.hash.hash_one(name))
+    }
+
+    /// Members that are not what their source was said to hold.
+    pub fn noted(&self) -> u64 {
+        self.noted
     }
 
     pub fn has_room(&self, bytes: u64) -> bool {
@@ -264,7 +271,7 @@ impl<'a, W: Write> Archive<'a, W> {
         secret: Option<&'static str>,
         note: Option<String>,
     ) -> Result<()> {
-        let name = DevicePath::new(name);
+        let (name, has_note) = (DevicePath::new(name), note.is_some());
         let line = Line {
             name,
             artifact: member.artifact,
@@ -281,6 +288,7 @@ impl<'a, W: Write> Archive<'a, W> {
         self.manifest.write_all(text.as_bytes()).map_err(|e| self.manifest.error(e))?;
         self.facts.members += 1;
         self.facts.bytes += size_bytes;
+        self.noted += u64::from(has_note);
         self.facts.secrets += u64::from(secret.is_some());
         self.reasons.extend(secret);
         Ok(())
@@ -345,10 +353,11 @@ fn pass(mut from: impl Read, size: u64, to: &mut impl Write, buffer: &mut [u8], 
         None if real < size => {
             Some(format!("it had {size} bytes when it was opened and {real} when it was read; the rest is zeros"))
         }
-        None if read_some(&mut from, &mut [0]).is_ok_and(|n| n > 0) => {
-            Some(format!("it grew while it was read; cut at {size} bytes"))
-        }
-        None => None,
+        None => match read_some(&mut from, &mut [0]) {
+            Ok(0) => None,
+            Ok(_) => Some(format!("it grew while it was read; cut at {size} bytes")),
+            Err(e) => Some(format!("read to its end, where: {e}")),
+        },
     };
     Ok(Passed { sha256: Sha256::from_bytes(&hasher.finalize()), secret: sniffer.verdict(), note })
 }

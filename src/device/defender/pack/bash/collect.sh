@@ -201,7 +201,8 @@ gather() {
     if [[ $room == +([0-9]) ]] && ((room < TOTAL_KIB * 2)); then
         fail E_STORE_UNAVAILABLE "there are $room KiB of room in $folder, and up to $((TOTAL_KIB * 2)) are needed"
     fi
-    STAGE=$(mktemp -d -- "$PWD/.live-response-XXXXXXXXXX") || fail E_ACCESS "$folder cannot be written"
+    mkdir -m 0700 -- "./$name.parts" 2>/dev/null || fail E_EXISTS "$OUT.parts is there already"
+    STAGE=$PWD/$name.parts
     mkdir -- "$STAGE/$TOP"
     # What is left of the time packs.
     local whole=$LIMIT
@@ -241,8 +242,10 @@ gather() {
 
 tidy() {
     local folder=${OUT%/*} name=${OUT##*/} first
-    [[ -e $OUT || -L $OUT ]] || fail E_NOT_FOUND 'there is no such archive'
     cd -P -- "${folder:-/}" 2>/dev/null || fail E_NOT_FOUND "there is no folder $folder"
+    # Of a run that was ended in its middle.
+    if file_facts "./$name.parts" -P && [[ $F_KIND == d && $F_UID == "$EUID" && $F_BITS == 700 ]]; then rm -rf -- "./$name.parts"; fi
+    [[ -e ./$name || -L ./$name ]] || fail E_NOT_FOUND 'there is no such archive'
     file_facts "./$name" -P || fail E_NOT_FOUND 'there is no such archive'
     first=$(timeout 20 tar -tzf "./$name" 2>/dev/null | head -n 1)
     # Nothing but what `gather` made.
