@@ -337,3 +337,6 @@ impl<R: Read> Read for Lasting<'_, R> {
         self.from.read(into)
     }
 }
+
+#[cfg(test)]
+mod tests;
