@@ -17,7 +17,10 @@ struct Case {
 
 impl Case {
     fn new() -> Case {
-        let case = Case { home: Home::new(), tenant: Simulator::start(&["--devices", "4"]) };
+        let case = Case {
+            home: Home::new(),
+            tenant: Simulator::start(&["--devices", "4", "--package-links-per-minute", "100"]),
+        };
         case.run(&["library", "sync"]).expect(0);
         case
     }
@@ -85,8 +88,8 @@ fn warned(result: &Value, what: &str) -> bool {
 
 #[test]
 fn a_windows_package_holds_both_halves_and_nothing_stays_on_the_device() {
-    let (case, mut device) = (Case::new(), String::new());
-    device.push_str(&case.windows());
+    let case = Case::new();
+    let device = case.windows();
     for encoding in ["plain", "gzip"] {
         case.tenant.control(json!({ "result": { "encoding": encoding, "times": 2 } }));
         let result = case.collect(&device);
@@ -171,11 +174,7 @@ fn what_is_not_finished_or_not_what_was_hashed_is_said() {
     let whole = json!({ "sha256": result["data"]["sha256"], "entry": "script.zip", "as": "hex" });
     let asked = case.run(&["call", "evidence", &whole.to_string()]).json();
     // An archive that nobody looked through is shown to nobody unasked.
-    assert_eq!(
-        (asked["state"].as_str(), asked["data"]["content"].as_str()),
-        (asked["state"].as_str(), None),
-        "{asked}"
-    );
+    assert!(asked["state"] != "completed" && asked["data"]["content"].is_null(), "{asked}");
     assert_eq!(case.left_on(&device, r"C:\"), [Value::Null; 0]);
 }
 
@@ -200,7 +199,8 @@ fn a_linux_device_is_gathered_by_the_script_and_tidied() {
     assert_eq!(member("host/etc/passwd")["source"], "/etc/passwd");
     assert_eq!(member("script/processes/status.txt")["artifact"], "script");
     assert!(case.entry(&result, "host/etc/passwd").contains("root:x:0"));
-    assert!(case.entry(&result, "script/about.txt").contains("complete\ttrue"));
+    let about = String::from_utf8(case.bytes(&result, "script/about.txt")).expect("text");
+    assert!(about.contains("complete\ttrue"), "{about}");
     for folder in ["/var/tmp", "/tmp"] {
         assert_eq!(case.left_on(&device, folder), [Value::Null; 0], "{folder}");
     }

@@ -295,6 +295,7 @@ fn what_cannot_be_looked_into_is_left_out_or_secret() {
 }
 
 proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(24))]
     #[test]
     fn whatever_a_device_sends_there_is_a_package(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..600), at in 0usize..4000, byte: u8) {
         packed_within(Layout::Zip, &bytes, 1 << 20);
