@@ -175,7 +175,6 @@ gather_outputs() {
     output_of defender/health.txt mdatp health
     output_of defender/threats.txt mdatp threat list
     output_of defender/exclusions.txt mdatp exclusion list
-    output_of persistence/set-id.txt set_id_files
 }
 
 gather_files() {
@@ -220,6 +219,8 @@ gather() {
     read_homes
     gather_outputs
     gather_files
+    # What goes through whole disks comes last.
+    output_of persistence/set-id.txt set_id_files
     output_of packages/changed.txt changed_packages
     LIMIT=$whole
     {
