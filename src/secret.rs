@@ -12,7 +12,7 @@ use memchr::memmem::Finder;
 /// programs know).
 pub const MARK: &str = "SCHILY.xattr.user.live-response.secret";
 /// All there are.
-const REASONS: &[&str] = &[PASSWORDS, PRIVATE_KEY, KEYTAB, BROWSER, CLOUD, LOGIN, HIVE, MEMORY];
+const REASONS: &[&str] = &[PASSWORDS, PRIVATE_KEY, KEYTAB, BROWSER, CLOUD, LOGIN, HIVE, MEMORY, ARCHIVE];
 
 pub const PASSWORDS: &str = "password hashes";
 pub const PRIVATE_KEY: &str = "private key";
@@ -22,6 +22,8 @@ pub const CLOUD: &str = "cloud credentials";
 pub const LOGIN: &str = "stored logins";
 pub const HIVE: &str = "Windows account secrets";
 pub const MEMORY: &str = "process memory";
+/// Within a package that a device made.
+pub const ARCHIVE: &str = "an archive that nobody looked through";
 
 /// What a mark says; one that nobody here wrote is a mark too.
 pub fn by_mark(mark: &[u8]) -> &'static str {

@@ -636,5 +636,26 @@ fn a_package_is_gathered_verified_and_tidied() {
     assert_eq!(run(&home, "collect", &json!({ "mode": "tidy", "out": out }))["data"]["removed"], true);
     assert!(!out.exists());
     let left: Vec<_> = fs::read_dir(home.files()).expect("a folder").flatten().map(|e| e.file_name()).collect();
-    assert!(!left.iter().any(|n| n.as_bytes().starts_with(b".live-response")), "{left:?}");
+    assert!(!left.iter().any(|n| n.as_bytes().ends_with(b".parts")), "{left:?}");
+    // A run that was ended in its middle leaves a folder, which goes too; another's stays.
+    let parts = home.files().join("case.tar.gz.parts");
+    for (mode, stays) in [(0o700, false), (0o755, true)] {
+        fs::create_dir(&parts).expect("a folder");
+        fs::set_permissions(&parts, fs::Permissions::from_mode(mode)).expect("a mode");
+        assert_eq!(run(&home, "collect", &json!({ "mode": "tidy", "out": out }))["error"]["code"], "E_NOT_FOUND");
+        assert_eq!(parts.exists(), stays);
+    }
+}
+
+#[test]
+fn what_was_gathered_when_the_time_ran_out_is_a_package() {
+    let home = Home::new();
+    let out = home.files().join("case.tar.gz");
+    let word = word(3, &json!({ "mode": "gather", "out": out }));
+    let output = bash(&script(&home, "collect"), &[OsStr::new(&word)]).output().expect("bash");
+    let value = document(&output.stdout, NONCE);
+    assert_eq!((&value["complete"], value.get("error")), (&json!(false), None), "{value}");
+    let about = ["-xzOf", out.to_str().expect("text"), "live-response-package/about.txt"];
+    let about = Command::new("tar").args(about).output().expect("tar").stdout;
+    assert!(String::from_utf8_lossy(&about).contains("complete\tfalse"), "{value}");
 }

@@ -111,3 +111,55 @@ fn persistence_knows_every_place_that_a_volume_is_searched_for() {
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
+
+/// What DFIR-Script (Bert-JanP/Incident-Response-Powershell) gathers, in its order, and where the package has it.
+const STEPS: [(&str, &str); 28] = [
+    ("IP configuration", r"network\addresses.csv"),
+    ("established TCP connections", r"network\tcp.csv"),
+    ("autoruns", r"system\startup.csv"),
+    ("signed-in users", r"users\signed_in.txt"),
+    ("local users", r"users\local_users.csv"),
+    ("processes with hashes", r"processes\processes.csv"),
+    ("connections made by Office", r"'office', 'Software\Microsoft\Office\16.0\Common\Internet\Server Cache'"),
+    ("network shares", r"'shares', 'Software\Microsoft\Windows\CurrentVersion\Explorer\MountPoints2'"),
+    ("SMB shares", r"network\smb_shares.csv"),
+    ("RDP sessions", r"network\rdp_sessions.txt"),
+    ("PowerShell history", r"$name\ConsoleHost_history.txt"),
+    ("DNS cache", r"network\dns_cache.csv"),
+    ("drivers", r"system\drivers.csv"),
+    ("installed software", r"events\installed.csv"),
+    ("running services", r"system\services.csv"),
+    ("scheduled tasks", r"system\tasks.csv"),
+    ("task runs", r"system\tasks_run.csv"),
+    ("PnP devices", r"system\devices.csv"),
+    ("Chromium files", "'History', 'Preferences'"),
+    ("Firefox files", "'places.sqlite', 'permissions.sqlite', 'content-prefs.sqlite'"),
+    ("count of Security events", r"events\security_count.csv"),
+    ("Security events", r"events\security.csv"),
+    ("files opened remotely", r"network\files_opened_remotely.txt"),
+    ("shadow copies", r"system\shadow_copies.csv"),
+    (
+        "event logs",
+        "'Security', 'System', 'Application', 'Microsoft-Windows-Sysmon/Operational', 'Microsoft-Windows-TaskScheduler/Operational', 'Microsoft-Windows-PowerShell/Operational'",
+    ),
+    (
+        "MPLog",
+        r"Add-LrFolder 'defender' ([Environment]::GetFolderPath('CommonApplicationData') + '\Microsoft\Windows Defender\Support')",
+    ),
+    ("Defender's exclusions", r"defender\exclusions.txt"),
+    ("console history of all users", "foreach ($entry in @(Get-LrProfiles))"),
+];
+
+#[test]
+fn collect_gathers_what_dfir_script_gathers() {
+    let script = read(&format!("{FOLDER}/collect.ps1"));
+    let page = read("docs/collect.md");
+    let simulated = read("examples/defender_simulator/windows/collect.rs");
+    for (step, place) in STEPS {
+        assert!(script.contains(place), "{step}: the script has no {place}");
+        assert!(page.contains(&format!("| {step} |")), "{step}: docs/collect.md does not say where it is");
+        let is_member = !place.starts_with('$') && (place.ends_with(".csv") || place.ends_with(".txt"));
+        let name = place.replace('\\', "/");
+        assert!(!is_member || simulated.contains(&format!("\"{name}\"")), "{step}: the simulator has no {name}");
+    }
+}

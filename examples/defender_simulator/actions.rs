@@ -246,7 +246,11 @@ async fn work(sim: &Sim, id: &str) -> Result<(), i32> {
     match kind {
         "LiveResponse" => return live::run(sim, id).await,
         "CollectInvestigationPackage" => {
-            let package = archive::package(&sim.tenant().devices[device]);
+            let package = {
+                let mut tenant = sim.tenant();
+                let order = live::ordered(&mut tenant, device, true);
+                archive::package(&tenant.devices[device], &order)
+            };
             update(sim, id, |action| action.package = Some(package));
         }
         "StopAndQuarantineFile" => {

@@ -1,11 +1,14 @@
-//! Investigation packages: a zip of a few files, stored without packing.
+//! Investigation packages: a zip of a few files; and any other zip.
 
+use crate::control::ResultOrder;
 use crate::devices::Device;
 use crate::gzip::Source;
 use crate::results::Stored;
-use flate2::Crc;
+use flate2::write::DeflateEncoder;
+use flate2::{Compression, Crc};
+use std::io::Write;
 
-pub fn package(device: &Device) -> Stored {
+pub fn package(device: &Device, order: &ResultOrder) -> Stored {
     let name = device.name();
     let report = format!("Forensics collection of {name}\nSimulated.\n");
     let files = [
@@ -15,7 +18,9 @@ pub fn package(device: &Device) -> Stored {
         ("Processes/Processes.csv", "ProcessName,Pid\nSystem,4\n".to_owned()),
     ];
     let bytes = zip(files.iter().map(|(name, text)| (*name, text.as_bytes())));
-    Stored::plain(Source::Bytes(bytes.into()))
+    let source = Source::Bytes(bytes.into());
+    let source = if order.wrong_bytes { source.spoiled().unwrap_or(source) } else { source };
+    Stored { lost: order.lost, expired: order.expired, ..Stored::plain(source) }
 }
 
 /// APPNOTE.TXT 4.3: local headers with their files, the central directory, its end.
@@ -24,12 +29,18 @@ pub fn zip<'a>(files: impl Iterator<Item = (&'a str, &'a [u8])>) -> Vec<u8> {
     for (name, content) in files {
         let mut crc = Crc::new();
         crc.update(content);
+        let mut deflated = DeflateEncoder::new(Vec::new(), Compression::default());
+        // Writing to memory does not fail.
+        let _ = deflated.write_all(content);
+        let deflated = deflated.finish().unwrap_or_default();
+        let is_smaller = deflated.len() < content.len();
+        let (method, packed) = if is_smaller { (8, deflated.as_slice()) } else { (0, content) };
         let at = (out.len() as u32).to_le_bytes();
         let mut common = Vec::new();
-        for word in [20_u16, 0x0800, 0, 0, 0x5b78] {
+        for word in [20_u16, 0x0800, method, 0, 0x5b78] {
             common.extend(word.to_le_bytes());
         }
-        for word in [crc.sum(), content.len() as u32, content.len() as u32] {
+        for word in [crc.sum(), packed.len() as u32, content.len() as u32] {
             common.extend(word.to_le_bytes());
         }
         common.extend((name.len() as u16).to_le_bytes());
@@ -37,7 +48,7 @@ pub fn zip<'a>(files: impl Iterator<Item = (&'a str, &'a [u8])>) -> Vec<u8> {
         out.extend(b"PK\x03\x04");
         out.extend(&common);
         out.extend(name.as_bytes());
-        out.extend(content);
+        out.extend(packed);
         central.extend(b"PK\x01\x02\x14\x00");
         central.extend(&common);
         // No comment, first disk, plain attributes.

@@ -137,8 +137,12 @@ pub struct ResultOrder {
     pub script_errors: Option<String>,
     /// `gzip`, `plain` or `double` for GetFile.
     pub encoding: Option<String>,
-    /// GetFile gives other bytes of the same length.
+    /// GetFile or the package gives other bytes of the same length.
     pub wrong_bytes: bool,
+    /// The script says that it could not finish.
+    pub partial: bool,
+    /// Of the next investigation package, and of nothing else.
+    pub package: bool,
     /// The link is given and leads nowhere.
     pub lost: bool,
     /// The link is given and has expired at once.

@@ -141,8 +141,10 @@ pub async fn run(sim: &Sim, id: &str) -> Result<(), i32> {
 }
 
 /// What an order of the tests says of this result.
-fn ordered(tenant: &mut Tenant, device: usize) -> ResultOrder {
-    let here = |o: &ResultOrder, t: &Tenant| o.device.as_deref().is_none_or(|d| t.device_index(d) == Some(device));
+pub fn ordered(tenant: &mut Tenant, device: usize, package: bool) -> ResultOrder {
+    let here = |o: &ResultOrder, t: &Tenant| {
+        o.package == package && o.device.as_deref().is_none_or(|d| t.device_index(d) == Some(device))
+    };
     let Some(at) = tenant.result_orders.iter().position(|o| here(o, tenant)) else { return ResultOrder::default() };
     let order = tenant.result_orders[at].clone();
     tenant.result_orders[at].times = order.times.saturating_sub(1);
@@ -193,7 +195,7 @@ async fn script(sim: &Sim, id: &str, index: usize, device: usize, name: &str, ar
         Platform::Windows => tokio::task::block_in_place(|| windows::run(&state, &host, name, args)),
         Platform::MacOs => Ran { exit_code: 0, output: format!("{name} {args}\n").into_bytes(), errors: Vec::new() },
     };
-    let order = ordered(&mut sim.tenant(), device);
+    let order = ordered(&mut sim.tenant(), device, false);
     let bytes = transcript(name, platform, ran, &order);
     let path = sim.scratch.path().join("results").join(format!("{id}_{index}.json"));
     let stored = || -> io::Result<Source> {
@@ -218,7 +220,10 @@ fn transcript(name: &str, platform: Platform, ran: Ran, order: &ResultOrder) -> 
     output.push_str(&noise.repeat(lines)[..order.noise_bytes]);
     output.push_str(&order.before);
     if !order.no_output {
-        output.push_str(&String::from_utf8_lossy(&ran.output));
+        let printed = String::from_utf8_lossy(&ran.output);
+        let whole = "\"complete\":true";
+        let cut = "\"complete\":false";
+        output.push_str(&if order.partial { printed.replace(whole, cut) } else { printed.into_owned() });
     }
     output.push_str(&order.after);
     if platform == Platform::Windows {
@@ -248,7 +253,7 @@ async fn get(sim: &Sim, device: usize, path: &str) -> Result<Stored, String> {
         (None, Platform::Linux) => files::source(root(sim, device).await?.open(path)?)?,
         (None, Platform::MacOs) => return Err(format!("The file {path} was not found")),
     };
-    let order = ordered(&mut sim.tenant(), device);
+    let order = ordered(&mut sim.tenant(), device, false);
     let encoding = match order.encoding.as_deref() {
         None | Some("gzip") => Encoding::Gzip,
         Some("plain") => Encoding::Plain,

@@ -1,6 +1,7 @@
 //! Windows devices: they run nothing. Scripts of the product's pack (`lr-<name>-<hash>.ps1`) are answered from
 //! recordings, with the arguments that they are given; any other script is echoed.
 
+mod collect;
 mod document;
 mod entities;
 mod look;
@@ -91,32 +92,8 @@ fn answered(state: &mut State, name: &str, args: &Value) -> Result<Document, doc
         "remediated" => entities::remediated(state, args),
         "remediate" => entities::remediate(state, args),
         "undo" => entities::undo(state, args),
-        "collect" => collect(state, args),
+        "collect" => collect::collect(state, args),
         other => Err(document::Failure::new("E_UNSUPPORTED", format!("there is no recording of {other}"))),
-    }
-}
-
-/// The archive is a file like any other afterwards.
-fn collect(state: &mut State, args: &Value) -> Result<Document, document::Failure> {
-    let out = document::needed(args, "out")?;
-    match document::needed(args, "mode")? {
-        "tidy" => {
-            let was = state.files.remove(&out.to_lowercase());
-            Ok(Document::data(serde_json::json!({ "removed": was.is_some(), "path": out })))
-        }
-        "gather" => {
-            let bytes = crate::archive::zip([("manifest.txt", b"simulated\r\n".as_slice())].into_iter());
-            let node = Node::put(out, bytes.into());
-            let data = serde_json::json!({
-                "path": out,
-                "size_bytes": node.size(),
-                "sha256": node.hashes().sha256,
-                "steps": [{ "name": "manifest", "outcome": "collected" }],
-            });
-            state.files.insert(out.to_lowercase(), node);
-            Ok(Document::data(data))
-        }
-        other => Err(document::Failure::new("E_BAD_ARGS", format!("mode is gather or tidy, not {other}"))),
     }
 }
 

@@ -39,7 +39,7 @@ impl Devices {
         let engines = Arc::new(Engines::new(&config.home, config.clamd.clone()));
         let local = Arc::new(LocalDevice::new(config, Arc::clone(&own), Arc::clone(&engines), pool.clone()));
         let home = config.home.clone();
-        let tenant = config.defender.as_ref().map(|settings| Arc::new(Tenant::new(settings)));
+        let tenant = config.defender.as_ref().map(|settings| Arc::new(Tenant::new(settings, config.home.clone())));
         Devices { local, own, home, engines, pool, images: Images(config.images.as_slice().into()), tenant }
     }
 

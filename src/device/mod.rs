@@ -7,6 +7,7 @@ pub mod defender;
 mod devices;
 mod image;
 pub mod local;
+mod package;
 
 pub use defender::BACKEND as TENANT;
 pub use defender::examine::Examined;

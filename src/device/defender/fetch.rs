@@ -85,14 +85,24 @@ impl DefenderDevice {
 
     /// Runs an action to its end. A command that is stopped has it cancelled where it is still to be had.
     pub(super) async fn act(&self, look: Look, kept: Option<Intent>, job: &Arc<Job>) -> Result<MachineAction> {
-        let started: Mutex<Option<ActionId>> = Mutex::default();
+        self.act_noting(look, kept, &Mutex::default(), job).await
+    }
+
+    /// The same; `started` holds the action's id once the tenant has taken it.
+    pub(super) async fn act_noting(
+        &self,
+        look: Look,
+        kept: Option<Intent>,
+        started: &Mutex<Option<ActionId>>,
+        job: &Arc<Job>,
+    ) -> Result<MachineAction> {
         let comment = comment(kept.as_slice());
         let note = |action: &MachineAction| {
             *started.lock().unwrap_or_else(PoisonError::into_inner) = Some(action.id.clone());
             kept.iter().for_each(|intent| intent.took(&action.id));
         };
         let ended = self.tenant.actions.run(self.machine_id(), look, &comment, &note, job).await;
-        let started = started.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let started = started.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if job.is_cancelled()
             && let Some(id) = started
         {

@@ -21,10 +21,12 @@ mod machines;
 mod pack;
 mod paths;
 mod read;
+mod repack;
 mod resolve;
 mod rows;
 mod tenant;
 mod tenant_device;
+mod unzip;
 
 pub use device::DefenderDevice;
 pub use tenant::Tenant;

@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::model::{DeviceId, DeviceRef, DeviceRow, Job};
 use crate::shape::Untrusted;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Names are remembered of no more devices.
@@ -25,16 +26,19 @@ pub struct Tenant {
     pub(super) actions: Actions,
     pub(super) listing: Listing,
     pub(super) lanes: Lanes,
+    /// Room for what is on its way.
+    pub(super) home: PathBuf,
     known: Mutex<HashMap<MachineId, Known>>,
 }
 
 impl Tenant {
-    pub fn new(settings: &Defender) -> Tenant {
+    pub fn new(settings: &Defender, home: PathBuf) -> Tenant {
         let client = Client::new(settings);
         Tenant {
             actions: Actions::new(&client),
             listing: Listing::default(),
             lanes: Lanes::default(),
+            home,
             known: Mutex::default(),
             client,
         }

@@ -4,13 +4,11 @@
 //! and is not, is told in the manifest.
 
 mod answers;
-mod archive;
 mod artifact;
 mod executables;
 mod expand;
 mod handles;
 mod kernel_log;
-mod spool;
 mod storage;
 mod timeline;
 mod verify;
@@ -20,15 +18,14 @@ use super::facts::Facts;
 use super::own::OwnSet;
 use super::secret::{self, Known};
 use super::view::{How, View};
+use crate::device::package::{self, About, Archive, Inode, LeftOut, Member, Spool};
 use crate::error::Result;
 use crate::model::{Answer, DevicePath, FileFacts, Job, PackageFacts, Profile, Query, Timestamp, Unit};
-use archive::{About, Archive, Member};
 use artifact::{Artifact, What};
 use expand::Case;
-use spool::Spool;
 use std::io::{Read, Write};
 use std::path::Path;
-use walk::{Found, LeftOut, Walk};
+use walk::{Found, Walk};
 
 /// Files that the kernel makes up say no size: so much of one is held while it is read, the rest goes to a spool.
 const MADE_UP_HELD: u64 = 1 << 20;
@@ -55,14 +52,7 @@ pub struct Collector<'a> {
 impl Collector<'_> {
     /// What can be said of a package before it is made.
     pub fn facts(&self, profile: Profile) -> FileFacts {
-        let stamp: String = Timestamp::now().to_string().chars().filter(char::is_ascii_alphanumeric).take(15).collect();
-        FileFacts {
-            path: DevicePath::new(format!("{}-{stamp}Z.tar.zst", stem(&self.host, profile))),
-            size_bytes: 0,
-            modified: Some(Timestamp::now()),
-            identity: None,
-            secret: None,
-        }
+        package::facts(&self.host, profile)
     }
 
     /// Writes the package. Ends early, with an error, where the job is cancelled or `to` takes no more.
@@ -96,27 +86,13 @@ impl Collector<'_> {
             began,
             ended: Timestamp::now(),
             warnings: &warnings,
+            made_of: &[],
         };
         let facts = archive.finish(&about, &left_out)?;
         warnings.into_iter().for_each(|w| job.warn(w));
-        warn_of(&left_out, job);
+        left_out.warn(job);
         Ok(facts)
     }
-}
-
-/// The name of a package, without its ending: of a host's name only what every file system takes.
-pub fn stem(host: &str, profile: Profile) -> String {
-    let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
-    let host: String = host.chars().filter(plain).take(64).collect();
-    format!("collect-{}-{}", if host.is_empty() { "host" } else { host.trim_start_matches('.') }, profile.as_str())
-}
-
-fn warn_of(left_out: &LeftOut, job: &Job) {
-    if left_out.total() == 0 {
-        return;
-    }
-    let counts = left_out.counts.iter().map(|(why, count)| format!("{count} {why}")).collect::<Vec<_>>().join(", ");
-    job.warn(format!("{} entries are not in the package ({counts}): its manifest.json names them", left_out.total()));
 }
 
 /// Where accounts live: as `passwd` says, and what lies in `/home`.
@@ -187,7 +163,8 @@ impl<W: Write> Pack<'_, W> {
                 let member = Member {
                     artifact: &artifact.name,
                     source: Some(&found.path),
-                    facts: Some(&found.facts),
+                    modified: Some(found.facts.modified),
+                    inode: Some(inode(&found.facts)),
                     secret: None,
                 };
                 self.archive.link(&name, &member, target)?;
@@ -236,7 +213,8 @@ impl<W: Write> Pack<'_, W> {
         let member = Member {
             artifact: &artifact.name,
             source: Some(&opened.real_path),
-            facts: Some(&opened.facts),
+            modified: Some(opened.facts.modified),
+            inode: Some(inode(&opened.facts)),
             secret: why,
         };
         if !is_made_up(&opened.facts) {
@@ -260,6 +238,18 @@ impl<W: Write> Pack<'_, W> {
         spool.fill(from, self.job)?;
         let (size, file) = spool.read()?;
         self.archive.file(name, member, size, file)
+    }
+}
+
+fn inode(f: &Facts) -> Inode {
+    Inode {
+        accessed: f.accessed,
+        changed: f.changed,
+        created: f.created,
+        uid: f.uid,
+        gid: f.gid,
+        mode: f.mode & 0o7777,
+        links: f.links,
     }
 }
 

@@ -120,7 +120,7 @@ impl<'a> Resolver<'a> {
     /// The new file of a package, in a folder that is what it is.
     fn package(&self, folder: &DevicePath, profile: Profile) -> Result<Step> {
         let opened = self.view.open(folder, How::Directory)?;
-        let name = format!("{}.tar.zst", super::collect::stem(&super::host::Host::name().clean(), profile));
+        let name = format!("{}.tar.zst", crate::device::package::stem(&super::host::Host::name().clean(), profile));
         let folder = opened.real_path;
         let path = folder.join(&DevicePath::new(name.as_str()));
         match self.view.open(&path, How::Link) {

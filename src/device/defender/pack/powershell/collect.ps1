@@ -269,7 +269,7 @@ function Add-LrEvents([int]$Days, [string]$Scratch) {
 }
 
 function Add-LrDefender {
-    Add-LrFolder 'defender' ([Environment]::GetFolderPath('CommonApplicationData') + '\Microsoft\Windows Defender\Support') 'MP*.log' 0
+    Add-LrFolder 'defender' ([Environment]::GetFolderPath('CommonApplicationData') + '\Microsoft\Windows Defender\Support') '*.log' 0
     try {
         $set = Get-MpPreference
         $lines = New-Object System.Collections.ArrayList
@@ -308,6 +308,11 @@ Invoke-LrScript 'collect' {
             }
             if (-not $isOurs) { Stop-Lr 'E_PROTECTED' "$out is no package of ours" }
             [System.IO.File]::Delete($out)
+        }
+        # Of a run that was ended in its middle.
+        if ([System.IO.Directory]::Exists($scratch)) {
+            [System.IO.Directory]::Delete($scratch, $true)
+            $isThere = $true
         }
         $script:LrData = [ordered]@{ path = (ConvertTo-LrPath $out); removed = $isThere }
         return

@@ -3,8 +3,8 @@
 //! Invariant: what a device cannot answer is left out of the package and said, it does not end it.
 
 use super::artifact::{Artifact, Subject};
-use super::spool::Spool;
 use super::{Pack, executables, handles, kernel_log, storage, timeline, verify};
+use crate::device::package::Spool;
 use crate::error::{ErrorCode, Result};
 use crate::model::{
     Answer, ArrivalQuery, Ask, ConnectionQuery, DevicePath, DriverQuery, PersistenceQuery, ProcessQuery, Profile,

@@ -1,9 +1,10 @@
 //! The hashes of files that may be run, to be looked up elsewhere.
 
-use super::spool::Spool;
-use super::walk::{Found, LeftOut, Walk};
+use super::walk::{Found, Walk};
 use crate::device::local::linux::hash;
 use crate::device::local::linux::view::{How, View};
+use crate::device::package::LeftOut;
+use crate::device::package::Spool;
 use crate::error::{ErrorCode, Result};
 use crate::model::{DevicePath, Job, Sha256};
 use serde::Serialize;

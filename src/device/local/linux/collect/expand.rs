@@ -2,9 +2,10 @@
 //!
 //! Invariant: a link is followed where the glob names it in full, never where a wildcard met it.
 
-use super::walk::{Found, LeftOut, Walk};
+use super::walk::{Found, Walk};
 use crate::device::local::linux::view::How;
 use crate::device::local::windows_root::{self, is_named};
+use crate::device::package::LeftOut;
 use crate::error::{ErrorCode, Result};
 use crate::model::DevicePath;
 use globset::{GlobBuilder, GlobMatcher};

@@ -2,9 +2,9 @@
 //!
 //! Invariant: links of procfs are read, never followed; processes of the guard are not looked at.
 
-use super::spool::Spool;
 use crate::device::local::linux::proc::{self, Proc};
 use crate::device::local::linux::view::{How, View};
+use crate::device::package::Spool;
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{DevicePath, Job};
 use rustix::fs::{CWD, Mode, OFlags};

@@ -1,7 +1,7 @@
 //! The kernel's log, as `/dev/kmsg` gives it to every reader anew (`Documentation/ABI/testing/dev-kmsg`).
 
-use super::spool::Spool;
 use crate::device::local::linux::view::View;
+use crate::device::package::Spool;
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::Job;
 use rustix::fs::{CWD, FileType, Mode, OFlags};

@@ -1,8 +1,8 @@
 //! What is mounted, from where, and how full it is.
 
-use super::spool::Spool;
 use crate::device::local::linux::mounts::{is_left_out, unescape};
 use crate::device::local::linux::view::View;
+use crate::device::package::Spool;
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{DevicePath, Job};
 use crate::shape::Untrusted;

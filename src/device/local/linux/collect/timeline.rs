@@ -2,9 +2,10 @@
 //!
 //! Invariant: one line an entry, eleven fields, whatever its name holds: what would break a line is escaped.
 
-use super::spool::Spool;
-use super::walk::{Found, LeftOut, Walk};
+use super::walk::{Found, Walk};
 use crate::device::local::linux::view::{How, View};
+use crate::device::package::LeftOut;
+use crate::device::package::Spool;
 use crate::error::{ErrorCode, Result};
 use crate::model::{DevicePath, Job, Timestamp};
 use rustix::fs::FileType;

@@ -3,10 +3,10 @@
 //!
 //! Invariant: the sums are an intruder's to change as the files are; nothing here says that a file is clean.
 
-use super::spool::Spool;
 use crate::device::local::linux::hash;
 use crate::device::local::linux::own::OwnSet;
 use crate::device::local::linux::view::{How, View};
+use crate::device::package::Spool;
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{DevicePath, Job};
 use crate::shape::Untrusted;

@@ -10,38 +10,16 @@ use crate::device::local::linux::mounts::{self, Mounts};
 use crate::device::local::linux::own::OwnSet;
 use crate::device::local::linux::view::{How, Opened, View};
 use crate::device::local::linux::walk::open_below;
+use crate::device::package::LeftOut;
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{DevicePath, FileIdentity, Job};
 use rustix::fs::RawDir;
 use rustix::io::Errno;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::mem::MaybeUninit;
 
 /// Bytes of path that a walk goes down.
 const DEPTH: usize = 32 * 1024;
-/// Entries that the manifest names; all are counted.
-const NAMED: usize = 5_000;
-
-/// What was to be collected and is not.
-#[derive(Default, Debug)]
-pub struct LeftOut {
-    pub named: Vec<(DevicePath, &'static str)>,
-    pub counts: BTreeMap<&'static str, u64>,
-}
-
-impl LeftOut {
-    pub fn add(&mut self, path: &DevicePath, why: &'static str) {
-        *self.counts.entry(why).or_default() += 1;
-        if self.named.len() < NAMED {
-            self.named.push((path.clone(), why));
-        }
-    }
-
-    pub fn total(&self) -> u64 {
-        self.counts.values().sum()
-    }
-}
-
 pub const OWN: &str = "this program's own";
 pub const DENIED: &str = "not readable by this account";
 pub const GONE: &str = "gone meanwhile";

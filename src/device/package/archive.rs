@@ -3,9 +3,7 @@
 //! Invariants: memory is constant; a member has the size that its header says, whatever its file does meanwhile; the
 //! manifest tells of every member, and names its hash.
 
-use super::spool::Spool;
-use super::walk::LeftOut;
-use crate::device::local::linux::facts::Facts;
+use super::{LeftOut, Spool};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{DevicePath, Job, PackageFacts, Sha256, Timestamp};
 use crate::secret::{MARK, SecretSniffer, by_place};
@@ -41,6 +39,7 @@ pub struct Archive<'a, W: Write> {
     manifest: Spool,
     facts: PackageFacts,
     reasons: BTreeSet<&'static str>,
+    noted: u64,
     /// Names of members, hashed: a file that fits two artifacts is in it once.
     seen: HashSet<u64>,
     hash: RandomState,
@@ -53,7 +52,8 @@ pub struct Member<'m> {
     pub artifact: &'m str,
     /// Where it lies on the device; `None` for what was made here.
     pub source: Option<&'m DevicePath>,
-    pub facts: Option<&'m Facts>,
+    pub modified: Option<Timestamp>,
+    pub inode: Option<Inode>,
     /// Why it is on the secret list, by its place or identity.
     pub secret: Option<&'static str>,
 }
@@ -69,8 +69,10 @@ struct Line<'m> {
     target: Option<&'m DevicePath>,
     size_bytes: u64,
     sha256: Sha256,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    modified: Option<Timestamp>,
     #[serde(flatten)]
-    times: Option<Times>,
+    inode: Option<Inode>,
     /// Not called a secret: what is shown of the manifest would be redacted behind that word.
     #[serde(skip_serializing_if = "Option::is_none", rename = "marked")]
     secret: Option<&'static str>,
@@ -78,17 +80,23 @@ struct Line<'m> {
     note: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Times {
-    modified: Timestamp,
-    accessed: Timestamp,
-    changed: Timestamp,
+/// What the device's file system says of a file, where it is known.
+#[derive(Clone, Copy, Serialize)]
+pub struct Inode {
+    pub accessed: Timestamp,
+    pub changed: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
-    created: Option<Timestamp>,
-    uid: u32,
-    gid: u32,
-    mode: String,
-    links: u64,
+    pub created: Option<Timestamp>,
+    pub uid: u32,
+    pub gid: u32,
+    /// Permission bits; written in octal.
+    #[serde(serialize_with = "octal")]
+    pub mode: u32,
+    pub links: u64,
+}
+
+fn octal<S: serde::Serializer>(mode: &u32, to: S) -> std::result::Result<S::Ok, S::Error> {
+    to.collect_str(&format_args!("{mode:04o}"))
 }
 
 /// What the manifest says of the whole.
@@ -101,6 +109,17 @@ pub struct About<'m> {
     pub began: Timestamp,
     pub ended: Timestamp,
     pub warnings: &'m [String],
+    /// The archives that the device made, where the package was made of such.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub made_of: &'m [MadeOf],
+}
+
+/// An archive that a package was made of, as it came.
+#[derive(Serialize)]
+pub struct MadeOf {
+    pub artifact: &'static str,
+    pub size_bytes: u64,
+    pub sha256: Sha256,
 }
 
 #[derive(Serialize)]
@@ -129,6 +148,7 @@ impl<'a, W: Write> Archive<'a, W> {
             manifest,
             facts: PackageFacts::default(),
             reasons: BTreeSet::new(),
+            noted: 0,
             seen: HashSet::new(),
             hash: RandomState::new(),
             buffer: vec![0; CHUNK],
@@ -139,6 +159,11 @@ impl<'a, W: Write> Archive<'a, W> {
     /// Whether a member of this name may still come: `false` where there is one, or no room for so many bytes.
     pub fn takes(&mut self, name: &[u8]) -> bool {
         self.facts.members < MEMBERS_MAX && self.seen.insert(self.hash.hash_one(name))
+    }
+
+    /// Members that are not what their source was said to hold.
+    pub fn noted(&self) -> u64 {
+        self.noted
     }
 
     pub fn has_room(&self, bytes: u64) -> bool {
@@ -164,7 +189,7 @@ impl<'a, W: Write> Archive<'a, W> {
             return Ok(());
         }
         let (size, file) = spool.read()?;
-        let member = Member { artifact, source: None, facts: None, secret: None };
+        let member = Member { artifact, source: None, modified: None, inode: None, secret: None };
         self.file(name.as_bytes(), &member, size, file)
     }
 
@@ -213,10 +238,8 @@ impl<'a, W: Write> Archive<'a, W> {
     fn header(&self, member: &Member<'_>, kind: EntryType) -> Header {
         let mut header = Header::new_gnu();
         header.set_entry_type(kind);
-        let (mode, uid, gid, modified) = match member.facts {
-            Some(f) => (f.mode & 0o7777, f.uid, f.gid, f.modified),
-            None => (0o600, 0, 0, Timestamp::now()),
-        };
+        let (mode, uid, gid) = member.inode.map_or((0o600, 0, 0), |i| (i.mode, i.uid, i.gid));
+        let modified = member.modified.unwrap_or_else(Timestamp::now);
         header.set_mode(mode);
         header.set_uid(uid.into());
         header.set_gid(gid.into());
@@ -248,17 +271,7 @@ impl<'a, W: Write> Archive<'a, W> {
         secret: Option<&'static str>,
         note: Option<String>,
     ) -> Result<()> {
-        let times = member.facts.map(|f| Times {
-            modified: f.modified,
-            accessed: f.accessed,
-            changed: f.changed,
-            created: f.created,
-            uid: f.uid,
-            gid: f.gid,
-            mode: format!("{:04o}", f.mode & 0o7777),
-            links: f.links,
-        });
-        let name = DevicePath::new(name);
+        let (name, has_note) = (DevicePath::new(name), note.is_some());
         let line = Line {
             name,
             artifact: member.artifact,
@@ -266,7 +279,8 @@ impl<'a, W: Write> Archive<'a, W> {
             target,
             size_bytes,
             sha256,
-            times,
+            modified: member.modified,
+            inode: member.inode,
             secret,
             note,
         };
@@ -274,13 +288,14 @@ impl<'a, W: Write> Archive<'a, W> {
         self.manifest.write_all(text.as_bytes()).map_err(|e| self.manifest.error(e))?;
         self.facts.members += 1;
         self.facts.bytes += size_bytes;
+        self.noted += u64::from(has_note);
         self.facts.secrets += u64::from(secret.is_some());
         self.reasons.extend(secret);
         Ok(())
     }
 }
 
-const MADE_HERE: Member<'static> = Member { artifact: "", source: None, facts: None, secret: None };
+const MADE_HERE: Member<'static> = Member { artifact: "", source: None, modified: None, inode: None, secret: None };
 
 fn path(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
@@ -338,10 +353,11 @@ fn pass(mut from: impl Read, size: u64, to: &mut impl Write, buffer: &mut [u8], 
         None if real < size => {
             Some(format!("it had {size} bytes when it was opened and {real} when it was read; the rest is zeros"))
         }
-        None if read_some(&mut from, &mut [0]).is_ok_and(|n| n > 0) => {
-            Some(format!("it grew while it was read; cut at {size} bytes"))
-        }
-        None => None,
+        None => match read_some(&mut from, &mut [0]) {
+            Ok(0) => None,
+            Ok(_) => Some(format!("it grew while it was read; cut at {size} bytes")),
+            Err(e) => Some(format!("read to its end, where: {e}")),
+        },
     };
     Ok(Passed { sha256: Sha256::from_bytes(&hasher.finalize()), secret: sniffer.verdict(), note })
 }
@@ -374,6 +390,7 @@ mod tests {
             began: Timestamp::now(),
             ended: Timestamp::now(),
             warnings: &warnings,
+            made_of: &[],
         };
         archive.finish(&about, &LeftOut::default()).unwrap();
         let unpacked = zstd::decode_all(Cursor::new(out)).unwrap();
@@ -393,7 +410,7 @@ mod tests {
         serde_json::from_slice(bytes).unwrap()
     }
 
-    const PLAIN: Member<'static> = Member { artifact: "a", source: None, facts: None, secret: None };
+    const PLAIN: Member<'static> = Member { artifact: "a", source: None, modified: None, inode: None, secret: None };
 
     #[test]
     fn a_file_that_shrinks_or_grows_does_not_shift_what_follows() {
