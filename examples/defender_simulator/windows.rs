@@ -106,7 +106,7 @@ fn collect(state: &mut State, args: &Value) -> Result<Document, document::Failur
         }
         "gather" => {
             let bytes = crate::archive::zip([("manifest.txt", b"simulated\r\n".as_slice())].into_iter());
-            let node = Node::put(out, bytes.into());
+            let node = Node::put(out, Source::Bytes(bytes.into()));
             let data = serde_json::json!({
                 "path": out,
                 "size_bytes": node.size(),
@@ -121,8 +121,11 @@ fn collect(state: &mut State, args: &Value) -> Result<Document, document::Failur
 }
 
 pub fn put(state: &Mutex<State>, name: &str, bytes: Bytes) {
-    let path = format!("{DOWNLOADS}\\{name}");
-    locked(state).files.insert(path.to_lowercase(), Node::put(&path, bytes));
+    write(state, &format!("{DOWNLOADS}\\{name}"), Source::Bytes(bytes));
+}
+
+pub fn write(state: &Mutex<State>, path: &str, content: Source) {
+    locked(state).files.insert(path.to_lowercase(), Node::put(path, content));
 }
 
 pub fn get(state: &Mutex<State>, path: &str) -> Result<Source, String> {

@@ -13,7 +13,7 @@ use super::pack::{self, Arguments};
 use super::read;
 use crate::device::Fetched;
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{FileFacts, FileInfo, FileQuery, Job, Sha256};
+use crate::model::{FILE_LIMIT, FileFacts, FileInfo, FileQuery, Job, Sha256};
 use crate::secret;
 use sha2::Digest;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -58,6 +58,11 @@ impl DefenderDevice {
         let commands: Vec<LiveCommand> = looks.into_iter().chain([get]).collect();
         let action = self.act(Look::Commands(commands), job).await?;
         let info = if at == 1 { self.looked(&action, &arguments.nonce, job).await? } else { None };
+        // What the store would not take is not fetched.
+        if let Some(info) = info.as_ref().filter(|info| info.size_bytes > FILE_LIMIT) {
+            let what = format!("{path} has {} bytes, the limit is {FILE_LIMIT}", info.size_bytes);
+            return Err(Error::new(ErrorCode::TooLarge, what).hint("fileinfo tells its hashes"));
+        }
         self.succeeded(&action, at)?;
         let (came, bytes) = self.bytes(&action.id, at, info.as_ref(), job).await?;
         // What is kept as it came need not have the file's size.
