@@ -36,11 +36,14 @@ pub fn print() {
         let (answer, _) = server.result("devices", &params);
         assert_eq!(answer["page"]["total"], total, "{name}");
         let mut after = Vec::new();
+        let processor = server.processor_time();
         for _ in 0..RUNS {
             let took = server.call("devices", &params).1;
             after.push(millis(took) - millis(direct.ask(std::slice::from_ref(&first)).1));
         }
+        let processor = millis(server.processor_time() - processor) / RUNS as f64;
         line(name, &mut after, server.peak_memory());
+        println!("    processor time in all, the first page's reading among it: {processor:.0} ms");
     }
     let mut after = Vec::new();
     let mut most = 0;

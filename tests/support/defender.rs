@@ -241,12 +241,16 @@ fn program() -> &'static Path {
     })
 }
 
-/// Builds the simulator anew where its source is.
+/// Builds the simulator anew where its source is newer.
 pub fn build() {
     let mut build = Command::new(env!("CARGO"));
     build.args(["build", "--locked", "--quiet", "--example", "defender_simulator"]);
     if profile().ends_with("release") {
         build.arg("--release");
+    }
+    // As this program was built, so that nothing is built twice.
+    if !cfg!(feature = "yara") {
+        build.args(["--no-default-features", "--features", "run"]);
     }
     let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status();
     assert!(built.is_ok_and(|s| s.success()), "cargo build --example defender_simulator");

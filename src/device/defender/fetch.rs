@@ -58,11 +58,7 @@ impl DefenderDevice {
         let commands: Vec<LiveCommand> = looks.into_iter().chain([get]).collect();
         let action = self.act(Look::Commands(commands), job).await?;
         let info = if at == 1 { self.looked(&action, &arguments.nonce, job).await? } else { None };
-        // What the store would not take is not fetched.
-        if let Some(info) = info.as_ref().filter(|info| info.size_bytes > FILE_LIMIT) {
-            let what = format!("{path} has {} bytes, the limit is {FILE_LIMIT}", info.size_bytes);
-            return Err(Error::new(ErrorCode::TooLarge, what).hint("fileinfo tells its hashes"));
-        }
+        info.as_ref().map_or(Ok(()), fits)?;
         self.succeeded(&action, at)?;
         let (came, bytes) = self.bytes(&action.id, at, info.as_ref(), job).await?;
         // What is kept as it came need not have the file's size.
@@ -151,6 +147,15 @@ impl DefenderDevice {
         };
         Ok((came, bytes))
     }
+}
+
+/// What the store would not take is not fetched.
+fn fits(info: &FileInfo) -> Result<()> {
+    if info.size_bytes <= FILE_LIMIT {
+        return Ok(());
+    }
+    let what = format!("{} has {} bytes, the limit is {FILE_LIMIT}", info.path, info.size_bytes);
+    Err(Error::new(ErrorCode::TooLarge, what).hint("fileinfo tells its hashes"))
 }
 
 async fn held(bytes: &mut Bytes, most: u64, job: &Job) -> Result<Vec<u8>> {
@@ -249,6 +254,15 @@ mod tests {
 
     async fn judged(mut bytes: &[u8], of: &[u8]) -> Came {
         came(&mut bytes, Some(&facts(of)), &Job::default()).await.unwrap()
+    }
+
+    #[test]
+    fn a_file_over_the_limit_is_not_fetched() {
+        let mut info = facts(b"x");
+        info.size_bytes = FILE_LIMIT;
+        fits(&info).unwrap();
+        info.size_bytes += 1;
+        assert_eq!(fits(&info).unwrap_err().code, ErrorCode::TooLarge);
     }
 
     #[tokio::test]
