@@ -50,7 +50,8 @@ fn swept(devices: u64, starts: u64) -> (Duration, u64) {
     let start = Instant::now();
     let mut result = server.result("processes", &params).0;
     while result["state"] == "running" {
-        result = server.result("fg", &json!({ "command_id": result["command_id"] })).0;
+        let id = json!({ "command_id": result["command_id"] });
+        result = server.result("fg", &id).0["data"]["command"].take();
     }
     let took = start.elapsed();
     assert_eq!(result["state"], "completed", "{result}");
