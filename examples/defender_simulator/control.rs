@@ -2,10 +2,12 @@
 //! requests seen, `GET /_control/devices` the devices with what the API does not tell.
 
 use crate::answer::{json_with, text_with};
-use crate::devices::Device;
+use crate::devices::{Device, Platform};
 use crate::endpoint::Endpoint;
+use crate::gzip::Source;
 use crate::service::Sim;
 use crate::tenant::{SecretState, Tenant};
+use crate::windows;
 use axum::extract::Request;
 use axum::http::Method;
 use axum::response::Response;
@@ -162,7 +164,7 @@ pub struct DeviceOrder {
     /// Sets fields of its row.
     #[serde(default)]
     pub set: serde_json::Map<String, Value>,
-    /// Puts a generated file of this size there, for GetFile.
+    /// Puts a generated file of this size there: for GetFile, on a Windows device for every script.
     pub file: Option<GeneratedFile>,
 }
 
@@ -300,7 +302,10 @@ fn device(tenant: &mut Tenant, order: DeviceOrder) -> Result<(), String> {
         device.set(&field, value);
     }
     if let Some(file) = order.file {
-        device.generated.insert(file.path, file.size_bytes);
+        match device.platform {
+            Platform::Windows => windows::write(&device.windows, &file.path, Source::Generated(file.size_bytes)),
+            Platform::Linux | Platform::MacOs => drop(device.generated.insert(file.path, file.size_bytes)),
+        }
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ pub struct Device {
     /// Its throw-away root, made at first use.
     pub root: Slot,
     pub windows: Arc<Mutex<windows::State>>,
-    /// Files that an order put there: path and size.
+    /// Files that an order put there, where scripts do not see them: path and size.
     pub generated: BTreeMap<String, u64>,
 }
 

@@ -9,7 +9,7 @@ use crate::scratch::Scratch;
 use crate::tenant::{Seen, Tenant};
 use crate::{access, control, entra, faults, hunting, intel, library, live, machines, results, times};
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{Method, header};
+use axum::http::{Method, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -59,12 +59,12 @@ impl Simulator {
 }
 
 pub async fn answer(State(sim): State<Sim>, ConnectInfo(cut): ConnectInfo<Cut>, request: Request) -> Response {
-    let path = request.uri().path().to_owned();
+    let path = request.uri().path();
     if path.starts_with("/_control") {
         return control::answer(&sim, request).await;
     }
-    let route = Route::of(request.method(), &path);
-    let seen = see(&sim, request.method(), path, route.endpoint);
+    let route = Route::of(request.method(), path);
+    let seen = see(&sim, request.method(), request.uri(), route.endpoint);
     let fault = faults::next(&sim, &route);
     let offset = jiff::SignedDuration::from_secs(sim.tenant().clock_offset_s);
     let now = jiff::Timestamp::now() + offset;
@@ -83,9 +83,10 @@ pub async fn answer(State(sim): State<Sim>, ConnectInfo(cut): ConnectInfo<Cut>, 
     response
 }
 
-fn see(sim: &Simulator, method: &Method, path: String, endpoint: Endpoint) -> usize {
+fn see(sim: &Simulator, method: &Method, uri: &Uri, endpoint: Endpoint) -> usize {
     let mut tenant = sim.tenant();
-    tenant.log.push(Seen { method: method.to_string(), path, endpoint, time: times::now(), status: None });
+    let (path, query) = (uri.path().to_owned(), uri.query().map(str::to_owned));
+    tenant.log.push(Seen { method: method.to_string(), path, query, endpoint, time: times::now(), status: None });
     tenant.log.len() - 1
 }
 

@@ -34,6 +34,8 @@ const ROLES: &[&str] = &[
 pub struct Seen {
     pub method: String,
     pub path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
     pub endpoint: Endpoint,
     pub time: String,
     /// Absent as long as it is being answered.

@@ -98,8 +98,11 @@ fn answered(state: &mut State, name: &str, args: &Value) -> Result<Document, doc
 }
 
 pub fn put(state: &Mutex<State>, name: &str, bytes: Bytes) {
-    let path = format!("{DOWNLOADS}\\{name}");
-    locked(state).files.insert(path.to_lowercase(), Node::put(&path, bytes));
+    write(state, &format!("{DOWNLOADS}\\{name}"), Source::Bytes(bytes));
+}
+
+pub fn write(state: &Mutex<State>, path: &str, content: Source) {
+    locked(state).files.insert(path.to_lowercase(), Node::put(path, content));
 }
 
 pub fn get(state: &Mutex<State>, path: &str) -> Result<Source, String> {

@@ -7,7 +7,7 @@ use super::verify::copy;
 use super::{Custody, Sealed, Store, unavailable};
 use crate::audit::Record;
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{FileFacts, Job, Sha256, random_hex};
+use crate::model::{FILE_LIMIT, FileFacts, Job, Sha256, random_hex};
 use crate::private;
 use crate::secret::SecretSniffer;
 use rustix::fs::{Advice, CWD, FlockOperation, Mode, OFlags, RenameFlags};
@@ -22,8 +22,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// As Live Response has it.
-const LIMIT: u64 = 3_000_000_000;
 /// Of a package: what goes into one is bounded before.
 pub const PACKAGE_LIMIT: u64 = 24 << 30;
 const CHUNK: usize = 256 * 1024;
@@ -55,7 +53,7 @@ impl Store {
         custody: Custody,
         job: &Arc<Job>,
     ) -> Result<Sealed> {
-        let draft = self.take(bytes, LIMIT, &|n| job.advance(n), job).await?;
+        let draft = self.take(bytes, FILE_LIMIT, &|n| job.advance(n), job).await?;
         self.keep(draft, facts, custody, job).await
     }
 

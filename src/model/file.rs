@@ -156,6 +156,9 @@ pub struct FileQuery {
     pub path: DevicePath,
 }
 
+/// The most bytes of a file that are fetched: 3 GB, as Live Response has it, however a gigabyte is counted.
+pub const FILE_LIMIT: u64 = 3 << 30;
+
 /// What a device knows of a file whose bytes it hands out.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FileFacts {

@@ -20,11 +20,22 @@ pub struct Simulator {
 pub struct SeenRequest {
     pub method: String,
     pub path: String,
+    pub query: Option<String>,
     /// `run_live_response`, `machines`, …
     pub endpoint: String,
     pub time: String,
     /// `None` as long as it is being answered.
     pub status: Option<u16>,
+}
+
+impl SeenRequest {
+    /// Path and query, as they were asked for.
+    pub fn target(&self) -> String {
+        match &self.query {
+            Some(query) => format!("{}?{query}", self.path),
+            None => self.path.clone(),
+        }
+    }
 }
 
 impl Simulator {
@@ -81,6 +92,7 @@ impl Simulator {
         rows.map(|row| SeenRequest {
             method: text(row, "method"),
             path: text(row, "path"),
+            query: row["query"].as_str().map(str::to_owned),
             endpoint: text(row, "endpoint"),
             time: text(row, "time"),
             status: row["status"].as_u64().and_then(|s| u16::try_from(s).ok()),
@@ -227,18 +239,31 @@ fn next() -> u32 {
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        let test = std::env::current_exe().expect("a program");
-        let profile = test.parent().and_then(Path::parent).expect("target/PROFILE");
-        let program = profile.join("examples/defender_simulator");
+        let program = profile().join("examples/defender_simulator");
         if !program.exists() {
-            let mut build = Command::new(env!("CARGO"));
-            build.args(["build", "--locked", "--quiet", "--example", "defender_simulator"]);
-            if profile.ends_with("release") {
-                build.arg("--release");
-            }
-            let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status();
-            assert!(built.is_ok_and(|s| s.success()), "cargo build --example defender_simulator");
+            build();
         }
         program
     })
+}
+
+/// Builds the simulator anew where its source is newer.
+pub fn build() {
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--locked", "--quiet", "--example", "defender_simulator"]);
+    if profile().ends_with("release") {
+        build.arg("--release");
+    }
+    // As this program was built, so that nothing is built twice.
+    if !cfg!(feature = "yara") {
+        build.args(["--no-default-features", "--features", "run"]);
+    }
+    let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status();
+    assert!(built.is_ok_and(|s| s.success()), "cargo build --example defender_simulator");
+}
+
+/// `target/PROFILE`.
+fn profile() -> PathBuf {
+    let test = std::env::current_exe().expect("a program");
+    test.parent().and_then(Path::parent).expect("target/PROFILE").to_owned()
 }

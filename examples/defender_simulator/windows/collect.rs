@@ -76,7 +76,7 @@ pub fn collect(state: &mut State, args: &Value) -> Result<Document, Failure> {
             let bytes: usize = members.iter().map(|(_, content)| content.len()).sum();
             members.push((MANIFEST.to_owned(), manifest(&members, args)));
             let archive = zip(members.iter().map(|(name, content)| (name.as_str(), content.as_bytes())));
-            let node = Node::put(out, archive.into());
+            let node = Node::put(out, crate::gzip::Source::Bytes(archive.into()));
             let data = json!({
                 "path": out,
                 "size_bytes": node.size(),

@@ -5,7 +5,6 @@ use super::document::{Document, Failure, glob, needed, text};
 use crate::gzip::Source;
 use crate::library::hex;
 use crate::seed::Seed;
-use axum::body::Bytes;
 use md5::Md5;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -78,12 +77,12 @@ impl Node {
     }
 
     /// A file that came later.
-    pub fn put(path: &str, bytes: Bytes) -> Node {
+    pub fn put(path: &str, content: Source) -> Node {
         Node {
             path: path.to_owned(),
-            is_pe: bytes.starts_with(b"MZ"),
+            is_pe: matches!(&content, Source::Bytes(bytes) if bytes.starts_with(b"MZ")),
             malicious: false,
-            content: Source::Bytes(bytes),
+            content,
             hidden: false,
             modified: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             signature: None,

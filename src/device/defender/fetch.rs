@@ -14,7 +14,7 @@ use super::pack::{self, Arguments};
 use super::read;
 use crate::device::Fetched;
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{DevicePath, FileFacts, FileInfo, FileQuery, Job, Sha256};
+use crate::model::{DevicePath, FILE_LIMIT, FileFacts, FileInfo, FileQuery, Job, Sha256};
 use crate::secret;
 use sha2::Digest;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,6 +53,7 @@ impl DefenderDevice {
             None => self.begin(&path, as_text, job).await?,
         };
         let info = if at == 1 { self.looked(&action, &nonce, job).await? } else { None };
+        info.as_ref().map_or(Ok(()), fits)?;
         self.succeeded(&action, at)?;
         let (came, bytes) = self.bytes(&action.id, at, info.as_ref(), job).await?;
         // What is kept as it came need not have the file's size.
@@ -173,6 +174,15 @@ impl DefenderDevice {
     }
 }
 
+/// What the store would not take is not fetched.
+fn fits(info: &FileInfo) -> Result<()> {
+    if info.size_bytes <= FILE_LIMIT {
+        return Ok(());
+    }
+    let what = format!("{} has {} bytes, the limit is {FILE_LIMIT}", info.path, info.size_bytes);
+    Err(Error::new(ErrorCode::TooLarge, what).hint("fileinfo tells its hashes"))
+}
+
 async fn held(bytes: &mut Bytes, most: u64, job: &Job) -> Result<Vec<u8>> {
     let mut head = Vec::new();
     let mut bounded = bytes.take(most);
@@ -269,6 +279,15 @@ mod tests {
 
     async fn judged(mut bytes: &[u8], of: &[u8]) -> Came {
         came(&mut bytes, Some(&facts(of)), &Job::default()).await.unwrap()
+    }
+
+    #[test]
+    fn a_file_over_the_limit_is_not_fetched() {
+        let mut info = facts(b"x");
+        info.size_bytes = FILE_LIMIT;
+        fits(&info).unwrap();
+        info.size_bytes += 1;
+        assert_eq!(fits(&info).unwrap_err().code, ErrorCode::TooLarge);
     }
 
     #[tokio::test]

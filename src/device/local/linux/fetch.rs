@@ -3,18 +3,15 @@
 use super::secret;
 use super::view::{How, View};
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{DevicePath, FileFacts, FileQuery, Job, Unit};
+use crate::model::{DevicePath, FILE_LIMIT, FileFacts, FileQuery, Job, Unit};
 use std::fs::File;
 
-/// As Live Response has it.
-pub const LIMIT: u64 = 3_000_000_000;
-
-/// The facts and the open file, its cursor at the start. `E_TOO_LARGE` above [`LIMIT`]; the reader of a file that
+/// The facts and the open file, its cursor at the start. `E_TOO_LARGE` above [`FILE_LIMIT`]; the reader of a file that
 /// grows meanwhile holds to the same limit.
 pub fn open(view: &View, query: &FileQuery, job: &Job) -> Result<(FileFacts, File)> {
     job.check()?;
     let opened = view.open(&query.path, How::File)?;
-    refuse_size(&query.path, opened.facts.size, LIMIT)?;
+    refuse_size(&query.path, opened.facts.size, FILE_LIMIT)?;
     job.expect(Unit::Bytes, opened.facts.size);
     let facts = FileFacts {
         path: query.path.clone(),
@@ -46,7 +43,7 @@ mod tests {
     #[test]
     fn a_file_over_the_limit_is_refused_unread() {
         let tree = TempTree::new();
-        File::create(tree.path("big")).unwrap().set_len(LIMIT + 1).unwrap();
+        File::create(tree.path("big")).unwrap().set_len(FILE_LIMIT + 1).unwrap();
         assert_eq!(fetch(&tree, tree.device_path("big")).err().unwrap().code, ErrorCode::TooLarge);
     }
 
