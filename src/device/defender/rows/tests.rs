@@ -27,6 +27,11 @@ where
     serde_json::to_value(serde_json::from_value::<W>(row).ok()?.row()?).ok()
 }
 
+/// A row of a file says what it holds only to who shows it.
+fn read_file(row: Value) -> Option<Value> {
+    serde_json::from_value::<FileWire>(row).ok()?.row().map(|_| Value::Null)
+}
+
 fn listings() -> Vec<Listing> {
     macro_rules! listing {
         ($name:literal, $wire:ident, $($needed:literal),*) => {
@@ -36,8 +41,8 @@ fn listings() -> Vec<Listing> {
     vec![
         listing!("processes", ProcessWire, "pid", "ppid", "name"),
         listing!("connections", ConnectionWire, "protocol", "local_address", "local_port", "state"),
-        listing!("dir", FileWire, "name", "path", "kind"),
-        listing!("findfile", FileWire, "name", "path", "kind"),
+        Listing { name: "dir", fields: FileWire::FIELDS, needed: &["name", "path", "kind"], read: read_file },
+        Listing { name: "findfile", fields: FileWire::FIELDS, needed: &["name", "path", "kind"], read: read_file },
         listing!("services", ServiceWire, "name"),
         listing!("drivers", DriverWire, "name"),
         listing!("scheduledtasks", TaskWire, "name", "kind"),
