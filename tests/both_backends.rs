@@ -216,7 +216,6 @@ fn plant(device: &Device) {
     device.write("/home/unnamed/.bashrc", 0o644, "echo nobody has this home\n");
     device.write("/etc/profile.d/x.sh", 0o644, "alias ls='ls -a'\n");
     device.write("/etc/environment", 0o644, "LANG=C\nLD_PRELOAD=/tmp/x.so\nMYPATH=/x\n");
-    device.write("/etc/ld.so.preload", 0o644, "/tmp/evil.so\n");
     // Ways in.
     device.write(
         "/etc/sudoers",
@@ -295,7 +294,6 @@ fn both_backends_say_the_same_of_what_lies_on_the_device() {
         assert_eq!(without_nulls(&pack), without_nulls(&local), "{path}");
     }
     let errors = [
-        ("dir", json!({ "path": "/srv/tree/plain.txt" })),
         ("dir", json!({ "path": "/absent" })),
         ("fileinfo", json!({ "path": "/srv/tree/dangling" })),
         ("fileinfo", json!({ "path": "/srv/tree" })),
@@ -348,7 +346,7 @@ fn both_backends_say_the_same_of_what_runs() {
     };
     assert!(device.compare("processes", json!({}), &["pid"], &looks) >= 3);
     device.compare("processes", json!({ "tree": true }), &["pid"], &looks);
-    assert_eq!(device.compare("processes", json!({ "name": "kdevtmp*", "sha256": true }), &["pid"], &looks), 1);
+    assert_eq!(device.compare("processes", json!({ "name": "kdevtmp*" }), &["pid"], &looks), 1);
     let key = ["protocol", "local_address", "local_port", "remote_address", "remote_port", "netns"];
     if tools::have("perl") {
         assert!(device.compare("connections", json!({}), &key, &NOTHING) >= 1);
@@ -375,7 +373,7 @@ fn both_backends_name_the_same_file_to_those_who_analyze() {
     let Some(device) = Device::start() else { return };
     let path = Path::new("/var/tmp/.cache/kdevtmpfsi");
     let (pack, local) = device.both("analyze", &json!({ "type": "file", "id": path }));
-    let digest = |answer: &Value| answer["data"]["report"]["sha256"].clone();
+    let digest = |answer: &Value| answer["data"]["report"]["file_hash"].clone();
     assert!(digest(&pack).is_string(), "{pack}");
     assert_eq!(digest(&pack), digest(&local), "{local}");
 }

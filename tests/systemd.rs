@@ -49,7 +49,8 @@ const UNITS: [(&str, &str); 7] = [
 
 struct Booted {
     first: Child,
-    home: Home,
+    /// Its root is mounted below.
+    _home: Home,
     pid: String,
 }
 
@@ -88,7 +89,7 @@ impl Booted {
         let stdout = first.stdout.take().expect("stdout");
         BufReader::new(stdout).read_line(&mut line).expect("a line");
         let pid = line.trim().strip_prefix("ready ").unwrap_or_default().to_owned();
-        let booted = Booted { first, home, pid };
+        let booted = Booted { first, _home: home, pid };
         if booted.pid.is_empty() || !booted.is_up() {
             println!("ignored: systemd could not be booted in namespaces here");
             return None;

@@ -2,17 +2,18 @@
 # Invariant: no key, password or hash of one is a part of a row.
 # shellcheck shell=bash
 
-ONLY=''
+ONLY='' IS_KNOWN=false
 
 # Whether the technique is asked for; the rows that follow are its.
 technique() {
     TECHNIQUE=$1 ATTACK=$2
     late && return 1
     case $ONLY in
-        '') return 0 ;;
-        [Tt][0-9]* | [0-9]*) [[ ${ATTACK#T} == "${ONLY#[Tt]}" || ${ATTACK#T} == "${ONLY#[Tt]}".* ]] ;;
-        *) [[ $TECHNIQUE == "$ONLY"* ]] ;;
+        '') ;;
+        [Tt][0-9]* | [0-9]*) [[ ${ATTACK#T} == "${ONLY#[Tt]}" || ${ATTACK#T} == "${ONLY#[Tt]}".* ]] || return 1 ;;
+        *) [[ $TECHNIQUE == "$ONLY"* ]] || return 1 ;;
     esac
+    IS_KNOWN=true
 }
 
 # What a line that starts code looks like, by kind of file.
@@ -351,7 +352,6 @@ look_at_autostart() {
     home_entries .config/autostart .kde/Autostart
 }
 
-# Asked of everything: a part of it is left out where only one technique is asked for.
 main() {
     known_arguments technique user
     ONLY=${ARG[technique]-}
@@ -371,6 +371,7 @@ main() {
     look_at_rights
     look_at_maintainer_scripts
     look_at_replaced
+    if [[ $IS_KNOWN == false ]] && ! late; then fail E_BAD_ARGS "$ONLY is no technique that is looked for"; fi
     show_all "${ARG[user]-}"
 }
 
