@@ -3,7 +3,6 @@
 
 use super::*;
 use crate::device::defender::pack::{Shell, script};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -22,14 +21,14 @@ struct Listing {
 fn read<W: Wire>(row: Value) -> Option<Value>
 where
     W::Row: serde::Serialize,
-    W: DeserializeOwned,
 {
-    serde_json::to_value(serde_json::from_value::<W>(row).ok()?.row()?).ok()
+    // From text, as a document comes.
+    serde_json::to_value(serde_json::from_str::<W>(&row.to_string()).ok()?.row()?).ok()
 }
 
 /// A row of a file says what it holds only to who shows it.
 fn read_file(row: Value) -> Option<Value> {
-    serde_json::from_value::<FileWire>(row).ok()?.row().map(|_| Value::Null)
+    serde_json::from_str::<FileWire>(&row.to_string()).ok()?.row().map(|_| Value::Null)
 }
 
 fn listings() -> Vec<Listing> {
