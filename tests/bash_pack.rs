@@ -14,9 +14,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use support::pack::{self, NONCE, document, word};
 use support::{Home, Said, tools};
 
-const NONCE: &str = "0123456789abcdef0123456789abcdef";
 const SCRIPTS: [&str; 14] = [
     "collect",
     "connections",
@@ -36,38 +36,7 @@ const SCRIPTS: [&str; 14] = [
 
 /// A script as it is uploaded, in the test's own folder.
 fn script(home: &Home, name: &str) -> PathBuf {
-    let pack = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/device/defender/pack/bash");
-    let part = |name: &str| fs::read_to_string(pack.join(format!("{name}.sh"))).expect("a script");
-    let whole = part("prelude") + &part(name);
-    assert!(!whole.contains('\r'), "{name} has line ends of Windows");
-    home.file(&format!("{name}.sh"), whole)
-}
-
-/// The argument as the sender writes it: ASCII, compact.
-fn word(limit_s: u64, args: &Value) -> String {
-    let text = json!({ "nonce": NONCE, "limit_s": limit_s, "args": args }).to_string();
-    let mut ascii = String::new();
-    for unit in text.encode_utf16() {
-        match char::from_u32(unit.into()).filter(char::is_ascii) {
-            Some(c) => ascii.push(c),
-            None => ascii.push_str(&format!("\\u{unit:04x}")),
-        }
-    }
-    URL_SAFE_NO_PAD.encode(ascii)
-}
-
-/// The one document on stdout, which names this nonce.
-fn document(stdout: &[u8], nonce: &str) -> Value {
-    let text = std::str::from_utf8(stdout).expect("UTF-8");
-    let begin = format!("@@live-response {nonce} begin");
-    let end = format!("@@live-response {nonce} end");
-    let lines: Vec<&str> = text.lines().collect();
-    let at: Vec<usize> = lines.iter().enumerate().filter(|(_, l)| **l == begin).map(|(i, _)| i).collect();
-    assert_eq!(at.len(), 1, "{text}");
-    assert_eq!(lines.get(at[0] + 2), Some(&end.as_str()), "{text}");
-    let value: Value = serde_json::from_str(lines[at[0] + 1]).unwrap_or_else(|e| panic!("{e}: {text}"));
-    assert_eq!(value["v"], 1);
-    value
+    home.file(&format!("{name}.sh"), pack::text(name))
 }
 
 fn bash(script: &Path, words: &[&OsStr]) -> Command {

@@ -251,6 +251,7 @@ fn told(device: &Device) -> Value {
         "isolated": device.isolated,
         "restricted": device.restricted,
         "root": device.root.get().is_some(),
+        "pid": device.root.get().map(|root| root.pid()),
     })
 }
 

@@ -76,6 +76,11 @@ impl Root {
         Ok(Root { pid, files, user_namespace, first: Mutex::new(Some((child, stdin))) })
     }
 
+    /// Of its first process, as the simulator sees it: whose `/proc/PID/root` is the device's `/`.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
     pub async fn end(&self) {
         if let Some((mut child, stdin)) = self.first.lock().await.take() {
             drop(stdin);

@@ -5,6 +5,7 @@
 mod client;
 pub mod defender;
 mod home;
+pub mod pack;
 mod person;
 pub mod tenant;
 pub mod tools;

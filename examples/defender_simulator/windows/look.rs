@@ -43,8 +43,8 @@ pub fn services(state: &State) -> Result<Document, Failure> {
     let mut rows = recorded("services").to_vec();
     for row in &mut rows {
         if state.is_gone("service", row["name"].as_str().unwrap_or_default()) {
-            row["state"] = json!("Stopped");
-            row["start_mode"] = json!("Disabled");
+            row["state"] = json!("stopped");
+            row["start_mode"] = json!("disabled");
             if let Value::Object(fields) = row {
                 fields.remove("pid");
             }

@@ -42,8 +42,12 @@ pub(crate) struct Script {
 }
 
 macro_rules! script {
-    ($name:literal, Bash) => {
-        script!($name, Bash, include_str!(concat!("pack/bash/", $name, ".sh")))
+    // What more than one script has, or one has too much of for a file, comes before it.
+    ($name:literal, Bash $(, with $part:literal)*) => {
+        script!($name, Bash, concat!(
+            $(include_str!(concat!("pack/bash/", $part, ".sh")),)*
+            include_str!(concat!("pack/bash/", $name, ".sh"))
+        ))
     };
     ($name:literal, PowerShell) => {
         script!($name, PowerShell, include_str!(concat!("pack/powershell/", $name, ".ps1")))
@@ -62,14 +66,25 @@ static PACK: [Script; 29] = [
     script!("dir", Bash),
     script!("drivers", Bash),
     script!("fileinfo", Bash),
-    script!("findfile", Bash),
-    script!("persistence", Bash),
+    script!("findfile", Bash, with "walk"),
+    script!(
+        "persistence",
+        Bash,
+        with "walk",
+        with "units",
+        with "tasks",
+        with "desktop",
+        with "found",
+        with "access",
+        with "programs",
+        with "hooks"
+    ),
     script!("processes", Bash),
     script!("remediate", Bash),
     script!("remediated", Bash),
-    script!("scheduledtasks", Bash),
-    script!("services", Bash),
-    script!("startupfolders", Bash),
+    script!("scheduledtasks", Bash, with "units", with "tasks"),
+    script!("services", Bash, with "units"),
+    script!("startupfolders", Bash, with "desktop"),
     script!("undo", Bash),
     script!("collect", PowerShell),
     script!("connections", PowerShell),

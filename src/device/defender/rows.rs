@@ -52,6 +52,12 @@ macro_rules! wire {
         #[serde(default)]
         pub(crate) struct $name { $($(#[$how])* $field: $ty,)* }
 
+        #[cfg(test)]
+        impl $name {
+            /// What it reads.
+            const FIELDS: &[&str] = &[$(stringify!($field)),*];
+        }
+
         impl Wire for $name {
             type Row = $row;
 
@@ -502,3 +508,6 @@ fn shown(text: String) -> String {
     let cut: String = text.chars().take(300).collect();
     crate::shape::scrub(&cut).into_owned()
 }
+
+#[cfg(test)]
+mod tests;

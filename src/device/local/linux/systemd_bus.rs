@@ -4,6 +4,7 @@
 //! the job, so a bus that hangs costs seconds; what it says is text of a device like any other, and counted.
 
 mod control;
+mod direct;
 #[cfg(test)]
 pub mod fake;
 
@@ -150,6 +151,7 @@ impl SystemdBus {
     async fn connect(&self) -> zbus::Result<Systemd> {
         let io = |e: std::io::Error| zbus::Error::from(e);
         let stream = tokio::net::UnixStream::connect(&self.socket).await.map_err(io)?;
+        let stream = if self.direct { direct::through(stream).map_err(io)? } else { stream };
         let builder = connection::Builder::unix_stream(stream.into_std().map_err(io)?);
         let builder = if self.direct { builder.p2p() } else { builder };
         Ok(Systemd { connection: builder.build().await?, direct: self.direct })

@@ -454,9 +454,13 @@ read_users() {
         if [[ -z $name || $id != +([0-9]) ]]; then continue; fi
         if [[ -z ${USER_NAMES[$id]+x} ]]; then USER_NAMES[$id]=$name; fi
         if [[ -z ${USER_IDS[$name]+x} ]]; then USER_IDS[$name]=$id; fi
-        if [[ $home == /* && $home != / && -z ${seen[$home]+x} && -d $home ]]; then
+        home=${home%"${home##*[!/]}"}
+        case $home in
+            '' | [!/]* | /bin | /sbin | /usr/sbin | /usr/bin | /dev | /proc | /nonexistent) continue ;;
+        esac
+        if [[ -z ${seen[$home]+x} && -d $home ]]; then
             seen[$home]=1
-            HOMES+=("${home%/}")
+            HOMES+=("$home")
             HOME_USERS+=("$name")
         fi
     done < <(within head -c $((16 << 20)) /etc/passwd; echo)
@@ -519,6 +523,14 @@ read_line() {
     [[ -n $REPLY ]]
 }
 
+# The entries of directory $1, hidden ones too, in the order of their names, into REPLIES.
+declare -a REPLIES=()
+entries_of() {
+    shopt -s dotglob
+    REPLIES=("$1"/*)
+    shopt -u dotglob
+}
+
 # --- directory entries ------------------------------------------------------------------------------------------------
 
 # What find prints of an entry: eleven fields, each ended by a NUL.
@@ -535,14 +547,15 @@ read_flags() {
     done < <(timeout 10 lsattr -a -- "$1" 2>/dev/null | grep -E '^[^ ]*[ia]')
 }
 
-# The times of birth of the entries of directory $1 into CREATED, by path: not every find tells them.
+# The times of birth of what a find after the first argument names into CREATED, by path, of so many: not every find
+# tells them.
 read_created() {
-    local path time
-    if [[ -n $(find "$1" -maxdepth 0 -printf '%B+' 2>/dev/null) ]]; then return; fi
+    local path time most=$1
+    shift
+    if [[ -n $(find / -maxdepth 0 -printf '%B+' 2>/dev/null) ]]; then return; fi
     while IFS= read -r -d '' path && IFS= read -r -d '' time; do
         if [[ $time == [0-9]* ]]; then CREATED[$path]=${time/ /+}; fi
-    done < <(within find -H "$1" -mindepth 1 -maxdepth 1 -print0 2>/dev/null |
-        within xargs -0 stat --printf '%n\0%w\0' -- 2>/dev/null)
+    done < <(within "$@" -print0 2>/dev/null | head -z -n "$most" | within xargs -0 stat --printf '%n\0%w\0' -- 2>/dev/null)
 }
 
 # Takes the next entry from find and builds its object in O; fails at the end. Its path is in ENTRY_PATH.
@@ -603,6 +616,37 @@ attributes() {
     if [[ $5 == *i* ]]; then out+=',"immutable":true'; fi
     if [[ $5 == *a* ]]; then out+=',"append_only":true'; fi
     REPLY="$out}"
+}
+
+# The directory that argument `path` names into REPLY, without slashes at its end, so that the paths of entries have one.
+directory_argument() {
+    local path text
+    path_argument path
+    path=$REPLY
+    require_path "$path"
+    path_text "$path"
+    text=$REPLY
+    [[ -d $path ]] || fail E_NOT_A_FILE "$text is not a directory"
+    [[ -r $path && -x $path ]] || fail E_ACCESS "$text cannot be listed as uid $EUID"
+    REPLY=${path%"${path##*[!/]}"}
+}
+
+# Rows of what a find after the first argument names, at most so many, sorted by path.
+list_entries() {
+    local most=$1
+    shift
+    read_created "$most" "$@"
+    while next_entry; do
+        if late; then break; fi
+        if ((${#ROWS[@]} >= most)); then
+            partial "more than $most entries fit: narrow the search"
+            break
+        fi
+        row || break
+        KEYS+=("$ENTRY_PATH")
+    done < <(within "$@" -printf "$ENTRY" 2>/dev/null)
+    late || :
+    sort_rows
 }
 
 # Ends the script where $1 is not there or may not be looked at.

@@ -1,95 +1,77 @@
 # `services`: what the system starts by itself, from the running systemd, from unit files, and from SysV scripts.
 # shellcheck shell=bash
 
-readonly UNIT_FOLDERS='/etc/systemd/system.control /run/systemd/system.control /run/systemd/transient /etc/systemd/system /run/systemd/system /run/systemd/generator /usr/local/lib/systemd/system /usr/lib/systemd/system /lib/systemd/system /run/systemd/generator.late'
-declare -A UNIT_FILE=() ACTIVE=() SUB=() ABOUT=() PID=() MODE=() PATH_OF=() USER_OF=() LINKED=() HAS_ROW=()
+# What is known of a unit: what its files say, and over it what the manager says.
+declare -A ACTIVE=() SUB=() ABOUT=() PID=() MODE=() PATH_OF=() USER_OF=() FILE_OF=() MISSING=() HAS_ROW=()
 
-# The unit files by name, the first folder's first; and what links of `.wants` and the like start.
-find_units() {
-    local folder file name
-    for folder in $UNIT_FOLDERS; do
-        for file in "$folder"/*.service; do
-            name=${file##*/}
-            if [[ -z ${UNIT_FILE[$name]+x} ]]; then UNIT_FILE[$name]=$file; fi
-        done
-        for file in "$folder"/*.@(wants|requires|upholds)/*.service; do LINKED[${file##*/}]=1; done
+# The first word of a command line into REPLY, as systemd takes it apart: quotes, escapes.
+first_word() {
+    local rest=$1 quote='' code
+    rest=${rest#"${rest%%[![:blank:]]*}"}
+    REPLY=${rest%%[[:blank:]]*}
+    if [[ $REPLY != *[\"\'\\]* ]]; then return; fi
+    REPLY=''
+    while [[ -n $rest ]]; do
+        case $rest in
+            \\x[0-9A-Fa-f][0-9A-Fa-f]*)
+                printf -v code '%b' "${rest:0:4}"
+                REPLY+=$code rest=${rest:4}
+                ;;
+            \\s*) REPLY+=' ' rest=${rest:2} ;;
+            \\?*) REPLY+=${rest:1:1} rest=${rest:2} ;;
+            \"* | \'*)
+                if [[ -z $quote ]]; then
+                    quote=${rest:0:1} rest=${rest:1}
+                elif [[ $rest == "$quote"* ]]; then
+                    quote='' rest=${rest:1}
+                else
+                    REPLY+=${rest:0:1} rest=${rest:1}
+                fi
+                ;;
+            [[:blank:]]*)
+                if [[ -z $quote ]]; then return; fi
+                REPLY+=${rest:0:1} rest=${rest:1}
+                ;;
+            *) REPLY+=${rest:0:1} rest=${rest:1} ;;
+        esac
     done
 }
 
-# What a unit's file says into the arrays; comments and other sections are skipped.
-read_unit() {
-    local name=$1 file=$2 section='' line key value before=''
-    if [[ -L $file && $(readlink -- "$file") == /dev/null ]]; then
-        MODE[$name]=masked
-        return
-    fi
-    [[ -f $file && -r $file ]] || return 0
-    if [[ -L $file ]]; then
-        line=$(readlink -f -- "$file")
-        if [[ ${line##*/} != "$name" && ${line##*/} == *.service ]]; then MODE[$name]='alias'; fi
-    fi
-    local has_install=false
-    while IFS= read -r line || [[ -n $line ]]; do
-        line=$before${line%$'\r'}
-        before=''
-        if [[ $line == *\\ ]]; then
-            before="${line%\\} "
-            continue
+# The image of the command line $1 of unit $2 into REPLY: a bare name is looked up as the manager does.
+image_of() {
+    local folder
+    REPLY=''
+    if [[ -z $1 ]]; then return; fi
+    first_word "$1"
+    REPLY=${REPLY##*([-@:+!|])}
+    specified "$REPLY" "$2"
+    if [[ -z $REPLY || $REPLY == */* ]]; then return; fi
+    for folder in /usr/local/sbin /usr/local/bin /usr/sbin /usr/bin /sbin /bin; do
+        if [[ -e $folder/$REPLY ]]; then
+            REPLY=$folder/$REPLY
+            return
         fi
-        trimmed "$line"
-        line=$REPLY
-        case $line in
-            '' | '#'* | ';'*) continue ;;
-            '['*']')
-                section=${line:1:${#line}-2}
-                if [[ $section == Install ]]; then has_install=true; fi
-                continue
-                ;;
-        esac
-        key=${line%%=*}
-        trimmed "$key"
-        key=$REPLY
-        trimmed "${line#*=}"
-        value=${REPLY//%n/$name}
-        value=${value//%p/${name%%@(@*|.service)}}
-        case $section.$key in
-            Unit.Description) ABOUT[$name]=$value ;;
-            Service.ExecStart)
-                value=${value##*([-@:+!|])}
-                value=${value%%[[:blank:]]*}
-                value=${value#[\"\']}
-                value=${value%[\"\']}
-                if [[ -n $value && -z ${PATH_OF[$name]-} ]]; then
-                    if [[ $value != */* ]]; then
-                        for key in /usr/local/sbin /usr/local/bin /usr/sbin /usr/bin /sbin /bin; do
-                            if [[ -e $key/$value ]]; then
-                                value=$key/$value
-                                break
-                            fi
-                        done
-                    fi
-                    PATH_OF[$name]=$value
-                fi
-                ;;
-            Service.User) if [[ -n $value ]]; then USER_OF[$name]=$value; fi ;;
-            Service.PIDFile) PID[$name]=$value ;;
-        esac
-    done < <(head -c $((1 << 20)) -- "$file" 2>/dev/null | tr -d '\000')
-    USER_OF[$name]=${USER_OF[$name]:-root}
-    if [[ -z ${MODE[$name]-} ]]; then
-        if [[ -n ${LINKED[$name]-} ]]; then
-            MODE[$name]=enabled
-        elif [[ $has_install == true ]]; then MODE[$name]=disabled; else MODE[$name]=static; fi
-    fi
+    done
 }
 
-# A drop-in can replace what runs and as whom.
-read_drop_in() {
-    local mode=${MODE[$1]-} path=${PATH_OF[$1]-}
-    PATH_OF[$1]=''
-    read_unit "$1" "$2"
-    PATH_OF[$1]=${PATH_OF[$1]:-$path}
-    MODE[$1]=$mode
+# What the files say of unit $1.
+read_unit() {
+    local name=$1
+    unit_state "$name"
+    MODE[$name]=$REPLY
+    FILE_OF[$name]=${FRAGMENT[$name]-}
+    unit_value "$name" Unit.Description
+    specified "$REPLY" "$name"
+    ABOUT[$name]=$REPLY
+    unit_list "$name" Service.ExecStart
+    REPLY=${REPLY#"$VALUE"}
+    image_of "${REPLY%%"$VALUE"*}" "$name"
+    PATH_OF[$name]=$REPLY
+    if [[ -n ${FRAGMENT[$name]-} ]]; then
+        unit_value "$name" Service.User
+        specified "$REPLY" "$name"
+        USER_OF[$name]=${REPLY:-root}
+    fi
 }
 
 # What the manager says goes before what the files say.
@@ -100,14 +82,16 @@ ask_systemd() {
         return 1
     fi
     local -a loaded=()
-    while read -r name value; do if [[ $name == *.service ]]; then MODE[$name]=${value%% *}; fi; done < <(
-        within systemctl list-unit-files --type=service --no-legend --no-pager --plain 2>/dev/null)
+    local -A modes=()
+    while read -r name value; do if [[ $name == *.service ]]; then modes[$name]=${value%% *}; fi; done < <(
+        within systemctl list-unit-files --type=service --no-legend --no-pager --plain --full 2>/dev/null)
     while read -r name _; do if [[ $name == *.service ]]; then loaded+=("$name"); fi; done < <(
-        within systemctl list-units --all --type=service --no-legend --no-pager --plain 2>/dev/null)
+        within systemctl list-units --all --type=service --no-legend --no-pager --plain --full 2>/dev/null)
     if ((${#loaded[@]} == 0)); then
         warn 'systemd did not answer: rows tell what is set up, not what runs'
         return 1
     fi
+    for name in ${modes[@]+"${!modes[@]}"}; do MODE[$name]=${modes[$name]}; done
     name=''
     while IFS= read -r line; do
         key=${line%%=*} value=${line#*=}
@@ -117,13 +101,13 @@ ask_systemd() {
         esac
         [[ -n $name ]] || continue
         case $key in
-            Description) ABOUT[$name]=$value ;;
+            Description) if [[ -n $value ]]; then ABOUT[$name]=$value; fi ;;
             ActiveState) ACTIVE[$name]=$value ;;
             SubState) SUB[$name]=$value ;;
-            LoadState) if [[ $value == not-found ]]; then HAS_ROW[$name]=1; fi ;;
+            LoadState) if [[ $value == not-found ]]; then MISSING[$name]=1; fi ;;
             MainPID) if [[ $value != 0 ]]; then PID[$name]=$value; fi ;;
             User) USER_OF[$name]=${value:-root} ;;
-            FragmentPath) if [[ -n $value ]]; then UNIT_FILE[$name]=$value; fi ;;
+            FragmentPath) if [[ -n $value ]]; then FILE_OF[$name]=$value; fi ;;
             ExecStart)
                 if [[ $value == *path=* ]]; then
                     value=${value#*path=}
@@ -131,9 +115,24 @@ ask_systemd() {
                 fi
                 ;;
         esac
-        if [[ -z ${UNIT_FILE[$name]+x} ]]; then UNIT_FILE[$name]=''; fi
-    done < <(within systemctl show -p Id,Description,LoadState,ActiveState,SubState,MainPID,User,FragmentPath,ExecStart \
-        -- "${loaded[@]}" 2>/dev/null)
+        if [[ -z ${MODE[$name]+x} ]]; then
+            plan_unit "$name"
+            unit_state "$name"
+            MODE[$name]=$REPLY
+        fi
+    done < <(
+        # The property that is named first comes where the manager has it: the id is asked for by each unit's own block.
+        within systemctl show -p Id,Description,LoadState,ActiveState,SubState,MainPID,User,FragmentPath,ExecStart \
+            -- "${loaded[@]}" 2>/dev/null | id_first)
+}
+
+# Blocks of `KEY=value` with `Id` as their first line.
+id_first() {
+    awk 'function give(i) { if (id != "") print id; for (i = 1; i <= n; i++) print line[i]; print ""; n = 0; id = "" }
+        $0 == "" { give(); next }
+        /^Id=/ { id = $0; next }
+        { line[++n] = $0 }
+        END { give() }'
 }
 
 # The pid in one of the files named, where that process lives, into REPLY.
@@ -141,7 +140,8 @@ pid_in() {
     local file
     for file in "$@"; do
         if [[ $file == /* && -f $file && -r $file ]]; then
-            { read -r REPLY _ <"$file"; } 2>/dev/null
+            REPLY=''
+            { read -r -n 64 REPLY <"$file"; } 2>/dev/null
             if [[ $REPLY == [1-9]*([0-9]) && ${#REPLY} -lt 11 && -d /proc/$REPLY ]]; then return; fi
         fi
     done
@@ -166,7 +166,7 @@ list_scripts() {
         esac
         if [[ ! -f $file || ! -x $file || -n ${seen[$name]+x} ]]; then continue; fi
         seen[$name]=1
-        if [[ $has_manager == true && -n ${UNIT_FILE[${name%.sh}.service]+x} ]]; then continue; fi
+        if [[ $has_manager == true && -n ${HAS_ROW[${name%.sh}.service]+x} ]]; then continue; fi
         about='' pid_file=''
         while IFS= read -r line; do
             if [[ $line != '#'* ]]; then continue; fi
@@ -198,33 +198,38 @@ list_scripts() {
 }
 
 main() {
-    local name file folder has_systemd=false state
+    local name has_systemd=false state
     known_arguments
-    find_units
-    for name in ${UNIT_FILE[@]+"${!UNIT_FILE[@]}"}; do
-        if late; then return; fi
-        read_unit "$name" "${UNIT_FILE[$name]}"
-        for folder in /usr/lib/systemd/system /run/systemd/system /etc/systemd/system; do
-            for file in "$folder/$name.d"/*.conf; do read_drop_in "$name" "$file"; done
-        done
-    done
-    local -A named=()
-    for name in ${PID[@]+"${!PID[@]}"}; do named[$name]=${PID[$name]}; done
-    PID=()
-    if ask_systemd; then has_systemd=true; fi
-    for name in ${UNIT_FILE[@]+"${!UNIT_FILE[@]}"}; do
+    find_units "${SYSTEM_UNITS[@]}"
+    unit_names service
+    for name in ${REPLIES[@]+"${REPLIES[@]}"}; do plan_unit "$name"; done
+    read_planned 'Unit\.Description|Service\.(ExecStart|User|PIDFile)'
+    for name in ${REPLIES[@]+"${REPLIES[@]}"}; do
         if late; then break; fi
-        if [[ -n ${HAS_ROW[$name]-} ]]; then continue; fi
+        read_unit "$name"
+    done
+    if ask_systemd; then has_systemd=true; fi
+    for name in ${MODE[@]+"${!MODE[@]}"}; do
+        if late; then break; fi
+        if [[ -n ${MISSING[$name]-} && ${ACTIVE[$name]-} != active ]]; then
+            # What something names and nobody has runs nothing; what the files name is a row all the same.
+            if [[ -z ${OF[$name]+x} || ${STATE[$name]} == not-found ]]; then continue; fi
+        fi
         state=''
-        if [[ -n ${ACTIVE[$name]-} ]]; then
+        if [[ -n ${ACTIVE[$name]-} && -z ${MISSING[$name]-} ]]; then
             state=${ACTIVE[$name]}
             if [[ $state == active ]]; then state=${SUB[$name]-active}; fi
-        elif [[ $has_systemd == true && $name != *@.service && ${MODE[$name]-} != alias ]]; then
-            state=inactive
-        elif [[ $has_systemd == false ]]; then
-            pid_in "${named[$name]-}" "/run/${name%.service}.pid"
+        elif [[ $has_systemd == true ]]; then
+            unit_state "$name"
+            if [[ $name != *@.service && $REPLY != alias ]]; then state=inactive; fi
+        else
+            unit_value "$name" Service.PIDFile
+            specified "$REPLY" "$name"
+            local prefix=${name%.service}
+            pid_in "$REPLY" "/run/${prefix%%@*}.pid"
             if [[ -n $REPLY ]]; then PID[$name]=$REPLY state=running; fi
         fi
+        HAS_ROW[$name]=1
         open_object
         put_text name "$name"
         put_text description "${ABOUT[$name]-}"
@@ -233,7 +238,7 @@ main() {
         put_path path "${PATH_OF[$name]-}"
         put_text account "${USER_OF[$name]-}"
         put pid "${PID[$name]-}"
-        put_path unit_file "${UNIT_FILE[$name]}"
+        put_path unit_file "${FILE_OF[$name]-}"
         row || break
         KEYS+=("$name")
     done

@@ -1,7 +1,6 @@
 # `startupfolders`: what starts when a user signs in: XDG autostart, session scripts, shell start-up.
 # shellcheck shell=bash
 
-readonly FILE_LIMIT=$((4 << 20))
 declare -A SEEN=() MODIFIED=()
 declare -a FILES=() USERS=()
 
@@ -15,45 +14,14 @@ add() {
     fi
 }
 
-# What an entry of the desktop runs, and where it does not, into REPLY.
-entry_target() {
-    local line key value exec='' conditions='' here=false
-    local -A seen=()
-    while IFS= read -r line || [[ -n $line ]]; do
-        trimmed "$line"
-        line=$REPLY
-        if [[ $line == '['* ]]; then
-            here=false
-            if [[ $line == '[Desktop Entry]' ]]; then here=true; fi
-            continue
-        fi
-        if [[ $here == false || $line != *=* || $line == '#'* ]]; then continue; fi
-        trimmed "${line%%=*}"
-        key=$REPLY
-        trimmed "${line#*=}"
-        value=$REPLY
-        case $key in
-            Exec | Hidden | OnlyShowIn | NotShowIn | TryExec | X-GNOME-Autostart-enabled | AutostartCondition) ;;
-            *) continue ;;
-        esac
-        if [[ -n ${seen[$key]-} ]]; then continue; fi
-        seen[$key]=1
-        case $key=$value in
-            Exec=*) exec=$value ;;
-            Hidden=false | X-GNOME-Autostart-enabled=true) ;;
-            *) conditions+="${conditions:+; }$key=$value" ;;
-        esac
-    done < <(within head -c "$FILE_LIMIT" -- "$1" 2>/dev/null | tr -d '\000')
-    REPLY=$exec${exec:+${conditions:+; }}$conditions
-}
-
 main() {
     local folder file i home user target real path time name
     known_arguments
     read_homes
     for folder in /etc/xdg/autostart /usr/share/gnome/autostart /usr/share/autostart /etc/X11/Xsession.d \
         /etc/X11/xinit/xinitrc.d /etc/xdg/plasma-workspace/env /etc/xdg/plasma-workspace/shutdown /etc/profile.d; do
-        for file in "$folder"/* "$folder"/.[!.]*; do add "$file" ''; done
+        entries_of "$folder"
+        for file in ${REPLIES[@]+"${REPLIES[@]}"}; do add "$file" ''; done
     done
     for file in /etc/profile /etc/bash.bashrc /etc/bashrc /etc/zshenv /etc/zprofile /etc/zshrc /etc/zsh/zshenv \
         /etc/zsh/zprofile /etc/zsh/zshrc /etc/zsh/zlogin /etc/csh.cshrc /etc/csh.login /etc/fish/config.fish \
@@ -68,7 +36,8 @@ main() {
         fi
         for folder in .config/autostart .config/autostart-scripts .config/plasma-workspace/env \
             .config/plasma-workspace/shutdown .kde/Autostart .config/fish/conf.d; do
-            for file in "$home/$folder"/* "$home/$folder"/.[!.]*; do add "$file" "$user"; done
+            entries_of "$home/$folder"
+            for file in ${REPLIES[@]+"${REPLIES[@]}"}; do add "$file" "$user"; done
         done
         for name in .profile .bash_profile .bash_login .bashrc .bash_aliases .bash_logout .zshenv .zprofile .zshrc .zlogin \
             .zlogout .kshrc .cshrc .tcshrc .login .config/fish/config.fish .xprofile .xinitrc .xsession .Xsession .xsessionrc; do
@@ -83,8 +52,10 @@ main() {
         if late; then break; fi
         file=${FILES[i]} target=''
         if [[ $file == *.desktop ]]; then
-            entry_target "$file"
-            target=$REPLY
+            read_entry "$file"
+            target=$EXEC
+            if [[ $HAS_EXEC == true && -n $CONDITIONS ]]; then target+='; '; fi
+            target+=$CONDITIONS
         elif [[ -L $file ]]; then
             real=$(readlink -- "$file" && printf x)
             target=${real%$'\nx'}

@@ -163,8 +163,12 @@ impl<'a> Scan<'a> {
 
     /// The first megabyte of a file of the system, for what is parsed and not shown.
     pub fn text(&self, path: &str) -> Option<Vec<u8>> {
-        let path = DevicePath::new(path);
-        self.first(self.view.open(&path, How::File).map_err(|e| self.note_unread(&path, e.code)).ok()?)
+        self.unshown(&DevicePath::new(path))
+    }
+
+    /// As [`Scan::text`], of any file: only whether something is in it may be told.
+    pub fn unshown(&self, path: &DevicePath) -> Option<Vec<u8>> {
+        self.first(self.view.open(path, How::File).map_err(|e| self.note_unread(path, e.code)).ok()?)
     }
 
     /// The first megabyte of a file, where it may be read and is no secret.

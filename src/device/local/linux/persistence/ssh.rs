@@ -176,8 +176,9 @@ pub fn private_keys(scan: &Scan<'_>, found: &mut Found) -> Result<()> {
         let ssh = scan.files_in([home.path.join(&DevicePath::new(".ssh")).as_bytes()]);
         for path in own.chain(ssh) {
             scan.job.check()?;
+            // A key is a secret, so what is looked at has no text.
+            let Some(protection) = scan.unshown(&path).and_then(|text| protection(&text)) else { continue };
             let Some(item) = scan.look(&path) else { continue };
-            let Some(protection) = protection(&item.text) else { continue };
             let public = DevicePath::new([path.as_bytes(), b".pub"].concat());
             let has_public = scan.view.identity(&public).is_some();
             let entry = Entry::of(&item).user(home.user.clone()).note(format!("private key, {protection}"));
