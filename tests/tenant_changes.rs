@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use support::defender::Simulator;
 use support::tenant::{Case, PATIENCE, lab, refused, request};
-use support::{Said, ended, text};
+use support::{Home, Said, ended, text};
 
 #[test]
 fn a_device_is_isolated_and_released_after_a_yes_each() {
