@@ -24,6 +24,7 @@ const READS: usize = 60;
 const WINDOW_MS: u64 = 50;
 /// Longer than the action takes, so that the first look finds its end.
 const POLL_MS: u64 = 25;
+const WAITS_MS: u64 = WINDOW_MS + POLL_MS;
 
 pub fn print() {
     let options = ["--devices", "50", "--hunts-per-minute", "0", "--action-ms", "1"];
@@ -48,7 +49,11 @@ pub fn print() {
         endpoint(&tenant, &mut server, &mut direct, method, &params, body);
     }
     let session = server.result("connect", &json!({ "device": id })).0["session"].clone();
-    live_response(&tenant, &mut server, &mut direct, &id, &session);
+    for (name, args) in [("all", json!({})), ("one", json!({ "pid": 4 }))] {
+        let own = Read { id: &id, session: &session, name, args };
+        own.print(&tenant, &mut server, &mut direct);
+    }
+    println!("  (a live response on a Windows device; {WAITS_MS} ms of deliberate waiting are in ours and taken off)");
 }
 
 /// A command that is asked of the tenant's records.
@@ -99,37 +104,64 @@ fn run(server: &mut Server, method: &str, params: &Value) -> Duration {
     took
 }
 
-fn live_response(tenant: &Simulator, server: &mut Server, direct: &mut Direct, id: &str, session: &Value) {
-    let files = direct.json(Request::get("/api/libraryfiles")).0;
-    let names = files["value"].as_array().expect("a list").iter().filter_map(|row| row["fileName"].as_str());
-    let is_ours = |name: &&str| name.starts_with("lr-processes-") && name.ends_with(".ps1");
-    let script = names.into_iter().find(is_ours).expect("the pack").to_owned();
-    let word = URL_SAFE_NO_PAD.encode(format!("{{\"nonce\":\"{:032x}\",\"limit_s\":540,\"args\":{{}}}}", 1));
-    let body = json!({
-        "Commands": [{ "type": "RunScript", "params": [
-            { "key": "ScriptName", "value": script },
-            { "key": "Args", "value": word },
-        ] }],
-        "Comment": "live-response read [000000000000]",
-    });
-    let params = json!({ "session": session });
-    let waits = WINDOW_MS + POLL_MS;
-    let (mut ours, mut theirs, mut over) = (Vec::new(), Vec::new(), Vec::new());
-    run(server, "processes", &params);
-    let mut cpu = Duration::ZERO;
-    while ours.len() < READS {
-        let before = tenant.log().len();
-        let cpu_before = server.processor_time();
-        let took = run(server, "processes", &params);
-        cpu += server.processor_time() - cpu_before;
-        let requests = tenant.log().len() - before;
+/// A command that is one live response: `processes`, of all or of one.
+struct Read<'a> {
+    id: &'a str,
+    session: &'a Value,
+    name: &'static str,
+    args: Value,
+}
+
+impl Read<'_> {
+    fn print(&self, tenant: &Simulator, server: &mut Server, direct: &mut Direct) {
+        let body = self.start(direct);
+        let mut params = self.args.clone();
+        params["session"] = self.session.clone();
+        let (mut ours, mut theirs, mut over) = (Vec::new(), Vec::new(), Vec::new());
+        run(server, "processes", &params);
+        let mut cpu = Duration::ZERO;
+        while ours.len() < READS {
+            let before = tenant.log().len();
+            let cpu_before = server.processor_time();
+            let took = run(server, "processes", &params);
+            let used = server.processor_time() - cpu_before;
+            let requests = tenant.log().len() - before;
+            let own = self.direct(tenant, direct, &body);
+            if requests == 4 {
+                cpu += used;
+                ours.push(millis(took));
+                theirs.push(millis(own));
+                over.push(millis(took) - millis(own) - WAITS_MS as f64);
+            }
+        }
+        let cpu = millis(cpu) / READS as f64;
+        line(&format!("processes, {}", self.name), 4, &mut ours, &mut theirs, &mut over, cpu);
+    }
+
+    /// What starts the action: the script that the program runs, by its name in the library.
+    fn start(&self, direct: &mut Direct) -> Value {
+        let files = direct.json(Request::get("/api/libraryfiles")).0;
+        let mut names = files["value"].as_array().expect("a list").iter().filter_map(|row| row["fileName"].as_str());
+        let script = names.find(|name| name.starts_with("lr-processes-") && name.ends_with(".ps1")).expect("the pack");
+        let word = json!({ "nonce": format!("{:032x}", 1), "limit_s": 540, "args": self.args }).to_string();
+        json!({
+            "Commands": [{ "type": "RunScript", "params": [
+                { "key": "ScriptName", "value": script },
+                { "key": "Args", "value": URL_SAFE_NO_PAD.encode(word) },
+            ] }],
+            "Comment": "live-response read [000000000000]",
+        })
+    }
+
+    /// The tenant's own time: the four requests, without the wait between them.
+    fn direct(&self, tenant: &Simulator, direct: &mut Direct, body: &Value) -> Duration {
         let mut own = Duration::ZERO;
         let mut timed = |request: Request| {
             let (answer, took) = direct.json(request);
             own += took;
             answer
         };
-        let action = timed(Request::post(format!("/api/machines/{id}/runliveresponse"), &body));
+        let action = timed(Request::post(format!("/api/machines/{}/runliveresponse", self.id), body));
         std::thread::sleep(Duration::from_millis(POLL_MS));
         let action = action["id"].as_str().expect("an id").to_owned();
         let ended = timed(Request::get(format!("/api/machineactions/{action}")));
@@ -138,20 +170,13 @@ fn live_response(tenant: &Simulator, server: &mut Server, direct: &mut Direct, i
         let link = timed(Request::get(path));
         let link = link["value"].as_str().and_then(|l| l.strip_prefix(tenant.url())).expect("a link").to_owned();
         timed(Request::get(link));
-        if requests == 4 {
-            ours.push(millis(took));
-            theirs.push(millis(own));
-            over.push(millis(took) - millis(own) - waits as f64);
-        }
+        own
     }
-    let cpu = millis(cpu) / READS as f64;
-    line("processes", 4, &mut ours, &mut theirs, &mut over, cpu);
-    println!("  (of a Windows device, one live response; {waits} ms of deliberate waiting are in ours and taken off)");
 }
 
 fn line(name: &str, requests: usize, ours: &mut [f64], theirs: &mut [f64], over: &mut [f64], cpu: f64) {
     println!(
-        "  {name:<10} {requests} requests: ours {:>7.2} ms, tenant's own {:>6.2} ms, overhead p50 {:>6.2} ms p90 {:>6.2} ms, processor {cpu:.2} ms",
+        "  {name:<14} {requests} requests: ours {:>7.2} ms, tenant's own {:>6.2} ms, overhead p50 {:>6.2} ms p90 {:>6.2} ms, processor {cpu:.2} ms",
         percentile(ours, 50),
         percentile(theirs, 50),
         percentile(over, 50),
