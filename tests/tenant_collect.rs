@@ -128,7 +128,7 @@ fn one_half_that_does_not_come_leaves_the_other() {
     // Its link leads nowhere, however often it is asked for.
     case.tenant.control(json!({ "result": { "package": true, "lost": true } }));
     let result = case.collect(&device);
-    assert!(only(&result, "script/") && warned(&result, "E_EXPIRED"), "{result}");
+    assert!(only(&result, "script/") && warned(&result, "a link to a result that is not there"), "{result}");
 }
 
 #[test]

@@ -212,7 +212,7 @@ async fn drive(sim: Sim, id: String) {
     let Some(mut online) = sim.tenant().devices.get(device).map(|d| d.online.subscribe()) else { return };
     tokio::select! {
         _ = online.wait_for(|online| *online) => {}
-        () = cancel.cancelled() => return end(&sim, &id, "Cancelled", 0),
+        () = cancel.cancelled(), if !plan.cancel_too_late => return end(&sim, &id, "Cancelled", 0),
         () = tokio::time::sleep(sim.scaled(OFFLINE)) => return end(&sim, &id, "TimeOut", E_TIMEOUT),
     }
     update(&sim, &id, |action| action.status = "InProgress".into());

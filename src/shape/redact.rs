@@ -190,8 +190,9 @@ impl<'t> Scanner<'t> {
         if name.eq_ignore_ascii_case("cookie") || name.eq_ignore_ascii_case("set-cookie") {
             return self.checked(start..self.run(start, |b| !matches!(b, b'"' | b'\'' | b'\n' | b'\r')));
         }
-        // `passwd:` is a database of nsswitch.conf, and mounts and times have colons too.
-        if !is_secret_name(name) || name.eq_ignore_ascii_case("passwd") || self.byte(start) == Some(b'/') {
+        // `passwd:` is a database of nsswitch.conf and, as `NOPASSWD:`, a tag of sudoers; mounts and times have colons too.
+        let is_other = ["passwd", "nopasswd"].iter().any(|other| name.eq_ignore_ascii_case(other));
+        if !is_secret_name(name) || is_other || self.byte(start) == Some(b'/') {
             return None;
         }
         self.value(start)
@@ -679,6 +680,7 @@ mod tests {
             "app --password-file /run/secrets/pw --key /etc/ssl/key.pem",
             "app --password=$DB_PASSWORD --token ${TOKEN} --secret <secret>",
             "passwd:         files systemd",
+            "deploy ALL=(ALL) NOPASSWD: ALL",
             "app --use-password=true --password",
             "rustc src/token.rs:12:3 Token::new",
             "https://user@example.com/a:b@c http://[::1]:80/",
