@@ -59,7 +59,8 @@ impl Sweep {
         let wanted = &self.call.common.wanted;
         let keep = |field: &str| wanted.fields.is_empty() || wanted.mentions(field);
         let mut gathering = Gathering::new(self.core.sessions.spill(), swept(self.tool).fields, keep);
-        let (mut answered, mut failed) = (0, None);
+        // What the first of them in the call's order came to is what all came to, where none answered.
+        let (mut answered, mut failed) = (0, Vec::new());
         let mut said = Said::default();
         let mut waiting = targets.into_iter().enumerate();
         let mut running = JoinSet::new();
@@ -97,13 +98,13 @@ impl Sweep {
                 Err(e) => {
                     let hint = e.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
                     said.add(format!("{}: {}{hint}", e.code, e.message), &looked.name);
-                    failed.get_or_insert(e.code);
+                    failed.push((place, e.code));
                 }
             }
         }
         self.job.check()?;
         said.lines().for_each(|line| self.job.warn(line));
-        if let (0, Some(code)) = (answered, failed) {
+        if let (0, Some((_, code))) = (answered, failed.into_iter().min_by_key(|(place, _)| *place)) {
             let what = format!("none of {asked} devices answered");
             return Err(Error::new(code, what).hint("the warnings name each, with the reason"));
         }
