@@ -80,7 +80,7 @@ impl Bench {
 #[test]
 fn a_read_is_read_on_by_the_next_program_and_begun_once() {
     let (bench, name) = Bench::of("windows", &[]);
-    bench.tenant.control(json!({ "device": { "device": name, "stuck": true } }));
+    bench.tenant.control(json!({ "device": { "device": name, "online": false } }));
     let mut client = bench.client(&name);
     let began = client.tool("findfile", json!({ "name": "*", "background": true, "limit": 2 }));
     assert_eq!(began["state"], "running", "{began}");
@@ -95,7 +95,7 @@ fn a_read_is_read_on_by_the_next_program_and_begun_once() {
     let jobs = bench.jobs();
     assert_eq!((&jobs[0]["command_id"], &jobs[0]["state"]), (&id, &json!("running")), "{jobs:?}");
     assert!(text(&jobs[0]["progress"]).contains("status"), "{jobs:?}");
-    bench.tenant.control(json!({ "device": { "device": name, "stuck": false } }));
+    bench.tenant.control(json!({ "device": { "device": name, "online": true } }));
     let read = bench.of_command("fg", &id);
     assert_eq!(read["state"], "completed", "{read}");
     assert_eq!(read["data"]["rows"].as_array().map_or(0, Vec::len), 2, "{read}");

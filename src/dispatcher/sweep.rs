@@ -96,17 +96,22 @@ impl Sweep {
                     gathering = added.await??;
                 }
                 Err(e) => {
-                    let hint = e.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+                    let hint = e.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
                     said.add(format!("{}: {}{hint}", e.code, e.message), &looked.name);
-                    failed.push((place, e.code));
+                    failed.push((place, e));
                 }
             }
         }
         self.job.check()?;
+        let first = failed.into_iter().min_by_key(|(place, _)| *place).map(|(_, e)| e);
+        let first = match first.filter(|_| answered == 0) {
+            Some(only) if asked == 1 => return Err(only),
+            first => first,
+        };
         said.lines().for_each(|line| self.job.warn(line));
-        if let (0, Some((_, code))) = (answered, failed.into_iter().min_by_key(|(place, _)| *place)) {
+        if let Some(first) = first {
             let what = format!("none of {asked} devices answered");
-            return Err(Error::new(code, what).hint("the warnings name each, with the reason"));
+            return Err(Error::new(first.code, what).hint("the warnings name each, with the reason"));
         }
         let job = self.job.clone();
         let rows = blocking(move || gathering.finish(job)).await??;

@@ -5,7 +5,7 @@
 
 use super::Tool;
 use super::spec::unknown_argument;
-use super::sweep::swept;
+use super::sweep::{DEVICE, swept};
 use crate::error::{Error, ErrorCode, Result, in_words};
 use crate::model::{DeviceRow, Row, SessionId};
 use crate::shape::Wanted;
@@ -119,6 +119,10 @@ pub fn split(tool: &dyn Tool, raw: &str) -> Result<(Common, String)> {
     if !common.devices.is_empty() {
         common.check_devices(name)?;
         common.wanted.check(swept(tool).fields)?;
+        // A row whose device nobody can tell says nothing.
+        if !common.wanted.fields.is_empty() && !common.wanted.fields.iter().any(|field| field == DEVICE) {
+            common.wanted.fields.insert(0, DEVICE.into());
+        }
     } else if let Some(known) = tool.row_fields() {
         common.wanted.check(known)?;
     }
@@ -231,10 +235,17 @@ impl Common {
         if self.session.is_some() {
             return bad("and session are two places", "give the one or the other");
         }
+        if let Some(list) = self.device_names().find(|name| name.contains(',') && !name.starts_with("image:")) {
+            return bad(&format!("{list:?} names several in one text"), "give a list; in the console, -devices A B");
+        }
         if self.cursor.is_some() {
             return bad("and cursor do not go together", "a cursor stands alone: it knows its devices");
         }
         self.device_filters().try_for_each(|filter| {
+            // Every device has nothing somewhere in its name.
+            if filter.trim_end().ends_with('~') || filter.contains("~ ") || filter.contains("~\"\"") {
+                return bad(&format!("{filter:?} compares with nothing"), "say what the field is to hold");
+            }
             let wanted = Wanted { filter: Some(filter.to_owned()), ..Wanted::default() };
             wanted.check(DeviceRow::FIELDS).map_err(|mut e| {
                 e.message = format!("{tool}: devices: {}", e.message);

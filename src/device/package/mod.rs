@@ -36,7 +36,9 @@ impl LeftOut {
             return;
         }
         let counts = self.counts.iter().map(|(why, count)| format!("{count} {why}")).collect::<Vec<_>>().join(", ");
-        job.warn(format!("{} entries are not in the package ({counts}): its manifest.json names them", self.total()));
+        let (total, all) = (self.total(), self.named.len() as u64 == self.total());
+        let names = if all { "; its manifest.json names them" } else { "; its manifest.json counts them" };
+        job.warn(format!("not in the package: {total} ({counts}){names}"));
     }
 }
 
