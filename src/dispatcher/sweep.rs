@@ -23,6 +23,11 @@ use tokio::task::JoinSet;
 
 /// Devices that are asked at the same time: as many as Defender's live response takes.
 const AT_ONCE: usize = 25;
+/// Different warnings of one sweep; the others are told in one.
+const TEXTS: usize = 50;
+const OTHERS: &str = "more was said or went wrong; ask fewer devices to see it";
+/// How long a listing tells what a device is.
+const FRESH: Duration = Duration::from_secs(60);
 /// Devices that one warning names.
 const NAMED: usize = 1_000;
 
@@ -41,7 +46,8 @@ pub(super) struct Sweep {
 
 enum Target {
     Named(String),
-    Known(Arc<dyn Device>),
+    /// As it was listed then.
+    Known(Arc<dyn Device>, Instant),
 }
 
 /// What one device came to; `found` is `None` where it was begun with already.
@@ -128,7 +134,7 @@ impl Sweep {
         if filters.is_empty() {
             return Ok(targets);
         }
-        let all = self.core.sessions.all_devices(&self.job).await?;
+        let (all, listed) = (self.core.sessions.all_devices(&self.job).await?, Instant::now());
         let job = self.job.clone();
         // One look at the policy for all: a tenant has thousands of devices.
         let fitting = self.core.guard(move |g| {
@@ -144,7 +150,7 @@ impl Sweep {
                 fitting.extend(found.into_iter().map(|n| n as usize));
             }
             let fits = all.into_iter().enumerate().filter(|(n, _)| fitting.contains(n));
-            Ok(fits.map(|(_, device)| Target::Known(device)).collect::<Vec<_>>())
+            Ok(fits.map(|(_, device)| Target::Known(device, listed)).collect::<Vec<_>>())
         });
         targets.extend(fitting.await??);
         Ok(targets)
@@ -213,7 +219,9 @@ impl Look<'_> {
     async fn ask(&self, target: Target) -> Result<Option<Box<dyn Rows>>> {
         let (sweep, core) = (self.of, &self.of.core);
         let device = match target {
-            Target::Known(device) => device,
+            Target::Known(device, listed) if listed.elapsed() < FRESH => device,
+            // Its group may be another one by now.
+            Target::Known(device, _) => core.sessions.device(device.id().as_str(), &self.job).await?,
             Target::Named(name) => core.sessions.device(&name, &self.job).await?,
         };
         if !sweep.begun.lock().unwrap_or_else(PoisonError::into_inner).insert(device.id().clone()) {
@@ -251,7 +259,7 @@ impl Target {
     fn name(&self) -> String {
         match self {
             Target::Named(name) => name.clone(),
-            Target::Known(device) => device.describe().name.raw().to_owned(),
+            Target::Known(device, _) => device.describe().name.raw().to_owned(),
         }
     }
 }
@@ -262,6 +270,11 @@ struct Said(Vec<(String, Vec<String>)>);
 
 impl Said {
     fn add(&mut self, text: String, device: &str) {
+        // A device may say anything, and each something else.
+        let text = match self.0.len() < TEXTS || self.0.iter().any(|(said, _)| *said == text) {
+            true => text,
+            false => OTHERS.to_owned(),
+        };
         match self.0.iter_mut().find(|(said, _)| *said == text) {
             Some((_, devices)) => devices.push(device.to_owned()),
             None => self.0.push((text, vec![device.to_owned()])),

@@ -17,6 +17,8 @@ const MAX_ARGS: usize = 1 << 20;
 const MAX_REASON: usize = 200;
 /// Characters of a wrong value that its refusal quotes.
 const GIVEN: usize = 60;
+/// Entries of `devices`.
+const MAX_DEVICES: usize = 1_000;
 pub const MAX_LIMIT: usize = 1000;
 pub const DEFAULT_LIMIT: usize = 50;
 
@@ -204,6 +206,11 @@ impl Common {
                     .ok()
                     .filter(|all: &Vec<String>| !all.is_empty() && all.iter().all(|one| !one.trim().is_empty()))
                     .ok_or_else(|| bad("a list of names, ids or filters"))?;
+                if self.devices.len() > MAX_DEVICES {
+                    let given = self.devices.len();
+                    let what = format!("{tool}: {given} entries in devices; at most {MAX_DEVICES} are read");
+                    return Err(Error::new(ErrorCode::TooLarge, what).hint("a filter names any number of devices"));
+                }
             }
             "background" => self.background = serde_json::from_str(value.get()).map_err(|_| bad("true or false"))?,
             "cursor" => self.cursor = Some(text()?),

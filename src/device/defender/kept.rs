@@ -59,6 +59,12 @@ impl Tenant {
                 "the program ended as it asked the tenant, and no action of it shows: most likely it never began";
             return Err(Error::new(ErrorCode::NotFound, what).hint("ask for it again"));
         };
+        let is_ours = action.requestor_comment.as_ref().is_some_and(|c| c.raw().contains(&begun.mark));
+        // A record is a file: what it names is read on only where the tenant says that it is this.
+        if action.machine_id != *machine || !is_ours || begun.mark.is_empty() {
+            let what = format!("the action {} is not the one that was begun here", action.id);
+            return Err(Error::new(ErrorCode::Backend, what).hint("ask for it again"));
+        }
         if action.status.is_final() {
             return Ok(action);
         }

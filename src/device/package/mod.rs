@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 
 /// Entries that the manifest names; all are counted.
 const NAMED: usize = 5_000;
+/// Bytes of a path that it names: a hostile archive has names of any length.
+const NAME: usize = 512;
 
 /// What was to be collected and is not.
 #[derive(Default, Debug)]
@@ -22,7 +24,7 @@ pub struct LeftOut {
 impl LeftOut {
     pub fn add(&mut self, path: &DevicePath, why: &'static str) {
         *self.counts.entry(why).or_default() += 1;
-        if self.named.len() < NAMED {
+        if self.named.len() < NAMED && path.as_bytes().len() <= NAME {
             self.named.push((path.clone(), why));
         }
     }
