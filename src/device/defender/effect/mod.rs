@@ -167,7 +167,11 @@ async fn in_time(
         }
     };
     own.take_warnings().into_iter().for_each(|w| job.warn(w));
-    ready
+    match ready {
+        // The look ended as the window did.
+        Ok(prepare::Ready::Start(_)) if Instant::now() >= place.until => Err(too_late()),
+        ready => ready,
+    }
 }
 
 /// Of what the window's end cut off.
