@@ -62,6 +62,11 @@ pub trait Device: Send + Sync {
         None
     }
 
+    /// Whether a look at it is this process's own work, memory and disk.
+    fn is_here(&self) -> bool {
+        true
+    }
+
     /// The directory in which a session begins.
     fn root(&self) -> DevicePath {
         DevicePath::new("/")

@@ -10,7 +10,7 @@ use crate::audit::Log;
 use crate::commands;
 use crate::device::Device;
 use crate::error::{Error, ErrorCode, Result, State};
-use crate::model::{CommandId, DeviceId, DeviceRow, Job, SessionId, Unit};
+use crate::model::{CommandId, DeviceId, DeviceRef, DeviceRow, Job, SessionId, Unit};
 use crate::registry::{Body, Call, Context, Core, Reply, Tool, blocking, swept};
 use crate::session::Session;
 use crate::shape::{Gathering, ObjectRow, Page, ResultObject, Rows, Wanted, select};
@@ -19,10 +19,13 @@ use std::collections::{HashMap, HashSet};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 /// Devices that are asked at the same time: as many as Defender's live response takes.
 const AT_ONCE: usize = 25;
+/// Those of them that this host looks at itself.
+pub(super) const HERE_AT_ONCE: usize = 2;
 /// Different warnings of one sweep; the others are told in one.
 const TEXTS: usize = 50;
 const OTHERS: &str = "more was said or went wrong; ask fewer devices to see it";
@@ -42,6 +45,8 @@ pub(super) struct Sweep {
     pub(super) limit: Duration,
     /// Devices that were begun with: one may be named twice.
     pub(super) begun: Mutex<HashSet<DeviceId>>,
+    /// Turns of devices that this host looks at itself: what each answers is held in memory.
+    pub(super) here: Arc<Semaphore>,
 }
 
 enum Target {
@@ -53,8 +58,12 @@ enum Target {
 /// What one device came to; `found` is `None` where it was begun with already.
 struct Looked {
     name: String,
+    /// Where it could be opened.
+    device: Option<DeviceRef>,
     found: Result<Option<Box<dyn Rows>>>,
     warnings: Vec<String>,
+    /// Held until the rows lie on disk.
+    _turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Sweep {
@@ -86,7 +95,7 @@ impl Sweep {
             let looked = ended.map(|(_, looked)| looked).unwrap_or_else(|broken| {
                 tracing::error!(tool = self.call.spec.name, %broken, "a look at one of many devices broke off");
                 let e = Error::new(ErrorCode::Internal, "the look broke off").source(broken);
-                Looked { name, found: Err(e), warnings: Vec::new() }
+                Looked { name, device: None, found: Err(e), warnings: Vec::new(), _turn: None }
             });
             self.job.advance(1);
             looked.warnings.into_iter().for_each(|warning| said.add(warning, &looked.name));
@@ -95,8 +104,9 @@ impl Sweep {
                 Ok(Some(rows)) => {
                     answered += 1;
                     let job = self.job.clone();
+                    let Some(device) = looked.device else { continue };
                     let added = blocking(move || {
-                        let added = gathering.add(place, looked.name, &*rows, &job);
+                        let added = gathering.add(place, &device, &*rows, &job);
                         added.map(|()| gathering)
                     });
                     gathering = added.await??;
@@ -163,6 +173,7 @@ impl Sweep {
             call: Call { command_id: CommandId::mint(), ..(*self.call).clone() },
             job: Arc::default(),
             session: OnceLock::new(),
+            turn: Mutex::default(),
             of: &self,
         };
         let mut name = target.name();
@@ -199,10 +210,12 @@ impl Sweep {
             let part_of = Some(&self.call.command_id);
             warnings.extend(on_record(&self.core, &self.log, &look.call, part_of, &result).await);
         }
-        if let Some(session) = session {
-            name = session.device.describe().name.raw().to_owned();
+        let device = session.map(|session| session.device.describe());
+        if let Some(device) = &device {
+            name = device.name.raw().to_owned();
         }
-        Looked { name, found, warnings }
+        let _turn = look.turn.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Looked { name, device, found, warnings, _turn }
     }
 }
 
@@ -213,6 +226,8 @@ struct Look<'a> {
     job: Arc<Job>,
     /// From when the device was opened.
     session: OnceLock<Arc<Session>>,
+    /// Of a device that is looked at by this host itself.
+    turn: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
 impl Look<'_> {
@@ -238,6 +253,11 @@ impl Look<'_> {
         core.check_role(&self.call.principal, device.id(), self.call.spec).await?;
         if let Some(why) = device.away() {
             return Err(Error::new(ErrorCode::DeviceOffline, why).hint("ask again when it is on"));
+        }
+        if device.is_here()
+            && let Ok(turn) = sweep.here.clone().acquire_owned().await
+        {
+            *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
         }
         let tools = commands::listed(core.sessions.has_tenant());
         let cx = Context::new(core, &self.call, Some(session), &self.job, tools);

@@ -4,7 +4,7 @@
 
 use super::page::{Place, fill, first_page};
 use super::record::on_record;
-use super::sweep::Sweep;
+use super::sweep::{HERE_AT_ONCE, Sweep};
 use super::{AllRows, Answered, Extent, MODEL_BYTES, millis};
 use crate::audit::Log;
 use crate::commands;
@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 
 /// So few rows are shaped faster than handed to another thread.
 const FEW_ROWS: usize = 64;
@@ -151,6 +152,7 @@ impl Work {
             job: self.entry.job.clone(),
             limit: self.limit,
             begun: Mutex::default(),
+            here: Arc::new(Semaphore::new(HERE_AT_ONCE)),
         })
     }
 

@@ -6,8 +6,9 @@
 use super::select::Rows;
 use super::spill::{Spill, Spilled};
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{Cell, Job};
+use crate::model::{Cell, DeviceId, DeviceRef, Job};
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,7 +22,14 @@ pub struct Gathering {
     kept: Vec<bool>,
     bytes: Spill,
     places: Vec<Place>,
-    devices: Vec<(usize, String)>,
+    devices: Vec<Gatherer>,
+}
+
+/// A device whose rows were added: where it stands among all, what it is called, its id.
+struct Gatherer {
+    at: usize,
+    name: String,
+    id: DeviceId,
 }
 
 /// Where a row lies, and whose it is.
@@ -56,10 +64,11 @@ impl Gathering {
         }
     }
 
-    /// Adds the rows of the device that stands at `place` among all.
-    pub fn add(&mut self, place: usize, device: String, rows: &dyn Rows, job: &Job) -> Result<()> {
+    /// Adds the rows of the device that stands at `at` among all.
+    pub fn add(&mut self, at: usize, device: &DeviceRef, rows: &dyn Rows, job: &Job) -> Result<()> {
         let index = narrow(self.devices.len())?;
-        self.devices.push((place, device));
+        let (name, id) = (device.name.raw().to_owned(), device.id.clone());
+        self.devices.push(Gatherer { at, name, id });
         let mut line = Vec::new();
         for row in 0..rows.len() {
             if row.is_multiple_of(super::select::STRIDE) {
@@ -87,12 +96,20 @@ impl Gathering {
     /// In the order of the devices, whichever answered first. `job` hears of a row that cannot be read again.
     pub fn finish(mut self, job: Arc<Job>) -> Result<Gathered> {
         let devices = &self.devices;
-        self.places.sort_by_key(|place| devices.get(place.device as usize).map(|(at, _)| *at));
+        self.places.sort_by_key(|place| devices.get(place.device as usize).map(|device| device.at));
+        // A name is the device's own word: where two say the same, the ids tell whose a row is.
+        let mut called: HashMap<String, usize> = HashMap::new();
+        devices.iter().for_each(|device| *called.entry(device.name.to_lowercase()).or_default() += 1);
+        let shown = |device: &Gatherer| match called.get(&device.name.to_lowercase()) {
+            Some(1) => device.name.clone(),
+            _ => format!("{} ({})", device.name, device.id),
+        };
+        let devices = devices.iter().map(shown).collect();
         Ok(Gathered {
             fields: self.fields,
             bytes: self.bytes.finish()?,
             places: self.places,
-            devices: self.devices.into_iter().map(|(_, name)| name).collect(),
+            devices,
             last: Mutex::default(),
             job,
         })
@@ -197,10 +214,15 @@ mod tests {
     use super::*;
     use crate::model::Timestamp;
     use crate::private::scratch::Scratch;
+    use crate::shape::Untrusted;
     use crate::shape::{Wanted, select, write_row};
     use proptest::prelude::*;
 
     const FIELDS: &[&str] = &["device", "a", "b"];
+
+    fn device(id: &str, name: &str) -> DeviceRef {
+        DeviceRef { id: DeviceId::new(id), name: Untrusted::new(name), platform: "linux", backend: "image" }
+    }
 
     struct Two(Vec<[Cell<'static>; 2]>);
 
@@ -229,8 +251,8 @@ mod tests {
         let (dir, job) = (Scratch::new(), Arc::new(Job::default()));
         let mut gathering = Gathering::new(&dir, FIELDS, |_| true);
         let row = |n| [Cell::Unsigned(n), Cell::Time(Timestamp::from_unix(7, 1_000_001))];
-        gathering.add(1, "late\u{202e}".into(), &Two(vec![row(3), row(1)]), &job).unwrap();
-        gathering.add(0, "early".into(), &Two(vec![row(2)]), &job).unwrap();
+        gathering.add(1, &device("2", "late\u{202e}"), &Two(vec![row(3), row(1)]), &job).unwrap();
+        gathering.add(0, &device("1", "early"), &Two(vec![row(2)]), &job).unwrap();
         let rows = gathering.finish(job.clone()).unwrap();
         assert_eq!(line(&rows, 0), r#"{"device":"early","a":2,"b":"1970-01-01T00:00:07.001Z"}"#);
         assert!(line(&rows, 1).starts_with(r#"{"device":"late\\u{202e}","a":3"#), "{}", line(&rows, 1));
@@ -245,6 +267,19 @@ mod tests {
     }
 
     #[test]
+    fn of_two_devices_with_one_name_the_ids_tell() {
+        let (dir, job) = (Scratch::new(), Arc::new(Job::default()));
+        let mut gathering = Gathering::new(&dir, FIELDS, |_| true);
+        for (n, (id, name)) in [("1", "web"), ("2", "WEB"), ("3", "db")].into_iter().enumerate() {
+            gathering.add(n, &device(id, name), &Two(vec![[Cell::Bool(true), Cell::Empty]]), &job).unwrap();
+        }
+        let rows = gathering.finish(job).unwrap();
+        for (n, shown) in ["web (1)", "WEB (2)", "db"].into_iter().enumerate() {
+            assert_eq!(line(&rows, n), format!("{{\"device\":\"{shown}\",\"a\":true}}"));
+        }
+    }
+
+    #[test]
     fn an_object_is_one_row_and_what_nobody_wants_is_not_kept() {
         let (dir, job) = (Scratch::new(), Arc::new(Job::default()));
         let object = serde_json::value::to_raw_value(&serde_json::json!({
@@ -252,8 +287,8 @@ mod tests {
         }));
         let object = ObjectRow::new(&["a", "b"], &object.unwrap()).unwrap();
         let mut gathering = Gathering::new(&dir, FIELDS, |field| field == "b");
-        gathering.add(0, "d".into(), &object, &job).unwrap();
-        gathering.add(1, "e".into(), &Two(vec![[Cell::Bool(true), Cell::Bool(false)]]), &job).unwrap();
+        gathering.add(0, &device("1", "d"), &object, &job).unwrap();
+        gathering.add(1, &device("2", "e"), &Two(vec![[Cell::Bool(true), Cell::Bool(false)]]), &job).unwrap();
         let rows = gathering.finish(job).unwrap();
         assert_eq!(line(&rows, 0), r#"{"device":"d","b":{"x":[1,-2,"\\x07"]}}"#);
         assert_eq!(line(&rows, 1), r#"{"device":"e","b":false}"#);
@@ -283,7 +318,7 @@ mod tests {
         fn a_row_comes_back_as_it_was(a in cells(), b in cells()) {
             let (dir, job) = (Scratch::new(), Arc::new(Job::default()));
             let mut gathering = Gathering::new(&dir, FIELDS, |_| true);
-            gathering.add(0, "d".into(), &Two(vec![[a.clone(), b.clone()]]), &job).unwrap();
+            gathering.add(0, &device("1", "d"), &Two(vec![[a.clone(), b.clone()]]), &job).unwrap();
             let rows = gathering.finish(job).unwrap();
             prop_assert_eq!((rows.cell(0, 1), rows.cell(0, 2)), (a, b));
         }

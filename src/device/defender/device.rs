@@ -77,6 +77,10 @@ impl Device for DefenderDevice {
         machines::not_active(&self.machine).map(|health| format!("its sensor does not report ({health})"))
     }
 
+    fn is_here(&self) -> bool {
+        false
+    }
+
     fn root(&self) -> DevicePath {
         self.syntax().root()
     }
