@@ -6,7 +6,6 @@ use crate::audit;
 use crate::config::Config;
 use crate::dispatcher::Dispatcher;
 use crate::error::{Error, ErrorCode, Result};
-
 use crate::model::row;
 use crate::registry::Examined;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};

@@ -950,10 +950,3 @@ is_readable_file() {
     warn "$1 cannot be read as uid $EUID"
     return 1
 }
-
-# The text of a file, at most $2 bytes, without NULs, into REPLY.
-read_text() {
-    REPLY=''
-    is_readable_file "$1" || return 1
-    REPLY=$(within head -c "$2" -- "$1" 2>/dev/null | tr -d '\000')
-}
